@@ -1,0 +1,62 @@
+"""Names of things: which object, which kind. Nothing here knows what an object holds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+GROUP = "keyturn.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MANAGED_LABEL = f"{GROUP}/managed"
+OWNER_ANNOTATION = f"{GROUP}/owner"
+CLASS_ANNOTATION = f"{GROUP}/class"
+REVISION_ANNOTATION = f"{GROUP}/revision"
+SOURCE_ANNOTATION = f"{GROUP}/source"
+CHANGED_AT_ANNOTATION = f"{GROUP}/changed-at"
+RECONCILE_ANNOTATION = f"{GROUP}/reconcile-requested-at"
+ROTATE_ANNOTATION = f"{GROUP}/rotate-requested-at"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "keyturn"
+
+
+class Kind(StrEnum):
+    """The kinds that the operator keeps in its cache; the value is the Kubernetes kind."""
+
+    MANAGED_SECRET = "ManagedSecret"
+    SECRET_PROVIDER = "SecretProvider"
+    CLUSTER_SECRET_PROVIDER = "ClusterSecretProvider"
+
+    @property
+    def plural(self) -> str:
+        """The resource name in URLs and in RBAC."""
+        return f"{self.value.lower()}s"
+
+    @property
+    def is_namespaced(self) -> bool:
+        return self is not Kind.CLUSTER_SECRET_PROVIDER
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectRef:
+    """One object of ours by name; it says nothing of which incarnation (that is its uid).
+
+    ``namespace`` is empty for cluster-scoped kinds.
+    """
+
+    kind: Kind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretRef:
+    """A core Secret by name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"Secret/{self.namespace}/{self.name}"

@@ -1,0 +1,59 @@
+"""What providers are asked for and what they give."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyturn.model.sensitive import Sensitive
+
+
+class Cap(enum.Flag):
+    """What a provider can do; the flow asks for no more."""
+
+    GET = enum.auto()
+    GET_MANY = enum.auto()
+    LIST = enum.auto()
+    LIST_HAS_VERSION = enum.auto()
+    VERSIONS = enum.auto()
+    PUT = enum.auto()
+    CAS = enum.auto()
+    DELETE = enum.auto()
+    UNDELETE = enum.auto()
+    STAGE = enum.auto()
+    TAGS = enum.auto()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceRef:
+    """One value at a provider: its key, and the version or stage where one is pinned ('' = the newest)."""
+
+    key: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}@{self.version}" if self.version else self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a list says of a secret. It never holds a value; ``fingerprint`` changes when the value may have."""
+
+    key: str
+    fingerprint: str = ""
+    updated: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A secret as the provider gave it.
+
+    ``version`` is the provider's own name for it, '' where it has none; ``text`` says that the
+    bytes came from a source of text (a JSON or YAML member), not that they must be UTF-8.
+    """
+
+    data: Sensitive
+    version: str = ""
+    updated: datetime | None = None

@@ -1,0 +1,155 @@
+"""What users ask for, parsed: a ManagedSecret's spec as an `Order`, a provider object's as a `ProviderOrder`.
+
+Defaults are applied here, not in the schema: the API server must never rewrite what a user wrote.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from keyturn.model.ids import Kind
+from keyturn.model.material import SourceRef
+from keyturn.model.sensitive import Sensitive
+
+DEFAULT_INTERVAL_S = 3600.0
+DEFAULT_SECRET_TYPE = "Opaque"
+ENV_PREFIX = "KEYTURN_SECRET_"
+
+
+class CreationPolicy(StrEnum):
+    OWNER = "Owner"
+    ORPHAN = "Orphan"
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class RefreshPolicy(StrEnum):
+    PERIODIC = "Periodic"
+    ON_CHANGE = "OnChange"
+    CREATED_ONCE = "CreatedOnce"
+
+
+class Decoding(StrEnum):
+    NONE = "None"
+    BASE64 = "Base64"
+    BASE64_URL = "Base64URL"
+    AUTO = "Auto"
+
+
+class Access(StrEnum):
+    READ_ONLY = "ReadOnly"
+    READ_WRITE = "ReadWrite"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ProviderRef:
+    """The provider that a spec names; for the kind SecretProvider it is of the same namespace."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of the target and where its value comes from. ``provider`` None is the default provider.
+
+    ``field`` is the path of the entry in the spec, for messages: ``spec.data[0]``.
+    """
+
+    secret_key: str
+    provider: ProviderRef | None
+    source: SourceRef
+    property: str = ""
+    decoding: Decoding = Decoding.NONE
+    optional: bool = False
+    default: str | None = None
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The Secret that an order describes."""
+
+    name: str
+    type: str = DEFAULT_SECRET_TYPE
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    creation: CreationPolicy = CreationPolicy.OWNER
+    deletion: DeletionPolicy = DeletionPolicy.RETAIN
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A ManagedSecret's spec. ``interval_s`` 0 means once, and again at each change of the spec."""
+
+    entries: tuple[Entry, ...]
+    target: Target
+    refresh: RefreshPolicy = RefreshPolicy.PERIODIC
+    interval_s: float = DEFAULT_INTERVAL_S
+    suspend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A Kubernetes label selector: ``expressions`` holds (key, operator, values)."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One item of a ClusterSecretProvider's conditions: which namespaces it admits, and with what access.
+
+    A namespace is admitted when any of the three says so; a selector of None says nothing.
+    """
+
+    namespaces: frozenset[str] = frozenset()
+    selector: Selector | None = None
+    regexes: tuple[str, ...] = ()
+    access: Access = Access.READ_ONLY
+
+
+@dataclass(frozen=True, slots=True)
+class EnvConfig:
+    prefix: str = ENV_PREFIX
+
+
+class FileFormat(StrEnum):
+    DIRECTORY = "Directory"
+    JSON = "JSON"
+    YAML = "YAML"
+    DOTENV = "Dotenv"
+
+
+@dataclass(frozen=True, slots=True)
+class FileConfig:
+    path: str
+    format: FileFormat = FileFormat.DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class FakeConfig:
+    """``data`` maps (key, version) to the value; version '' is the newest."""
+
+    data: Mapping[SourceRef, Sensitive]
+
+
+ProviderConfig = EnvConfig | FileConfig | FakeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOrder:
+    """A provider object's spec. ``admissions`` empty = every namespace (only for the cluster kind)."""
+
+    config: ProviderConfig
+    access: Access = Access.READ_ONLY
+    admissions: tuple[Admission, ...] = ()
+    controller_class: str = ""

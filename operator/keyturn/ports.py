@@ -1,0 +1,151 @@
+"""The seams: what the flow needs from outside, as Protocols of at most five methods."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.errors import ProviderError
+from keyturn.model.ids import Kind, ObjectRef, SecretRef
+from keyturn.model.material import Cap, Meta, SourceRef, Value
+from keyturn.model.objects import Managed, ProviderObject
+from keyturn.model.order import ProviderOrder
+from keyturn.model.plan import Desired, Leftover, Live
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.status import ProviderStatus, Status
+
+
+class Provider(Protocol):
+    """A place where secrets are kept, logged in to as one identity.
+
+    Contract. ``get_many`` answers every reference that it was asked for: with a `Value`, or with the
+    `ProviderError` that concerns this one reference (partial failure is normal). It raises a
+    `ProviderError` only when nothing could be asked at all (log-in, connection, throttling of the
+    whole call). No error text holds a value or a provider's own prose. Calls may overlap; none
+    blocks the event loop for longer than a millisecond. ``close`` may be called twice, and
+    after it every other call raises `Unavailable`.
+    """
+
+    @property
+    def caps(self) -> Cap:
+        """What this provider can do."""
+
+    async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
+        """Reads values; the answer has exactly the references that were asked for."""
+
+    def list(self, prefix: str = "") -> AsyncIterator[Meta]:
+        """Yields what is there, without values, in no promised order. Needs `Cap.LIST`."""
+
+    async def validate(self) -> None:
+        """Proves log-in and reach by a real call; raises the `ProviderError` that a read would meet."""
+
+    async def close(self) -> None:
+        """Gives back connections and threads."""
+
+
+class Providers(Protocol):
+    """Where providers come from."""
+
+    def open(self, order: ProviderOrder, kind: Kind) -> Provider:
+        """Makes a guarded provider from its order, without I/O.
+
+        Raises `Rejected` where the operator does not allow it, `MissingExtra` where its SDK is not installed.
+        """
+
+
+class Objects(Protocol):
+    """Our own objects, from a cache that watches keep warm."""
+
+    def managed(self, ref: ObjectRef) -> Managed | None:
+        """A ManagedSecret as last seen."""
+
+    def provider(self, ref: ObjectRef) -> ProviderObject | None:
+        """A provider object as last seen."""
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Labels of a namespace; None where it is not known."""
+
+    def using(self, provider: ObjectRef) -> Collection[ObjectRef]:
+        """The ManagedSecrets that draw on that provider."""
+
+    async def is_alive(self, ref: ObjectRef, uid: str = "") -> bool:
+        """Asks the API server, not the cache: there (as this incarnation), and not being deleted."""
+
+
+class Statuses(Protocol):
+    """Where status goes."""
+
+    async def write(self, managed: Managed, status: Status) -> None:
+        """Writes a ManagedSecret's status and takes it into the cache. Raises a `ClusterError`."""
+
+    async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
+        """The same for a provider object."""
+
+
+class SecretReader(Protocol):
+    """Secrets as they stand."""
+
+    def seen(self, ref: SecretRef) -> Live | None:
+        """From the watch of Secrets that carry our label; no request."""
+
+    async def look(self, ref: SecretRef) -> Live | None:
+        """Metadata by name, whatever its labels; None where there is none."""
+
+    async def read(self, ref: SecretRef) -> Mapping[str, Sensitive] | None:
+        """The data; None where there is no such Secret. Only for a name that a spec refers to."""
+
+
+class SecretWriter(Protocol):
+    """Writes to Secrets; each raises a `ClusterError` and gives the Secret as it stands after."""
+
+    async def create(self, desired: Desired, changed_at: str) -> Live:
+        """POST: never touches what is there. Raises `AlreadyExists`."""
+
+    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
+        """Forced server-side apply to this incarnation alone: never creates, never hits a successor."""
+
+    async def strip(self, live: Live, leftover: Leftover, keep_owners: Collection[str] | None = None) -> Live:
+        """Takes fields away, whoever holds them, if nothing moved since ``live``.
+
+        ``keep_owners``: where given, ownerReferences with other uids go.
+        """
+
+    async def delete(self, live: Live) -> None:
+        """Deletes this incarnation. Already gone is fine."""
+
+
+class AuditLog(Protocol):
+    """The audit trail. No audit, no change: ``intend`` comes before the effect and may refuse it."""
+
+    async def intend(self, entry: AuditEntry) -> str:
+        """Records what is about to happen; gives an id. Raises `AuditUnavailable`."""
+
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
+        """Records how it ended."""
+
+
+class EventStream(Protocol):
+    """The Kubernetes event stream: for people, never the only record."""
+
+    def post(self, about: Managed | ProviderObject, kind: str, reason: str, note: str) -> None:
+        """Takes an event (``kind`` Normal or Warning) and returns at once; it may be dropped under load."""
+
+
+class Clock(Protocol):
+    """The time, so that decisions can be tested at any."""
+
+    def now(self) -> datetime:
+        """Wall-clock time in UTC."""
+
+
+class Telemetry(Protocol):
+    """Numbers about the work; nothing secret, and no label that a tenant can blow up."""
+
+    def synced(self, outcome: str, seconds: float) -> None:
+        """A sync ended, with its reason."""
+
+    def wrote(self, what: str) -> None:
+        """A write to the API server."""
+
+    def called(self, provider: str, call: str, result: str, seconds: float) -> None:
+        """A call to a provider of that type."""
