@@ -1,0 +1,106 @@
+"""From a provider's value to the bytes that one key of the Secret gets: property first, then decoding.
+
+Pure, and silent about values: an error names the source and the property, never a piece of what
+was read.
+"""
+
+import binascii
+import re
+from typing import assert_never
+
+from keyturn.decide import jsontext, paths
+from keyturn.decide.jsontext import Json
+from keyturn.model.errors import Invalid, NotFound, Rejected
+from keyturn.model.material import Value
+from keyturn.model.order import Decoding, Entry
+from keyturn.model.sensitive import Sensitive
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
+_BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*+={0,2}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_URL_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+def extract(value: Value, entry: Entry) -> Sensitive:
+    """Gives the bytes that ``entry`` asks for.
+
+    Raises `NotFound` for a property that is not there, `Invalid` where the value cannot hold one or
+    does not decode, and `Rejected` for a property that is no path.
+    """
+    return _decode(_property(value.data, entry) if entry.property else value.data, entry)
+
+
+def _property(data: Sensitive, entry: Entry) -> Sensitive:
+    document = _document(data, entry)
+    try:
+        found = _find(document, entry)
+    except LookupError:
+        raise NotFound(f"{entry.source} has no property {entry.property!r}") from None
+    text = jsontext.text_of(found)
+    # JSON can spell half a character (a lone surrogate), which no bytes can hold.
+    if _SURROGATE.search(text):
+        raise _invalid(entry, f"the property {entry.property!r} is no Unicode text")
+    return Sensitive.of(text)
+
+
+def _find(document: Json, entry: Entry) -> Json:
+    if isinstance(document, dict) and entry.property in document:
+        return document[entry.property]
+    try:
+        names = paths.split(entry.property)
+    except Rejected as error:
+        raise Rejected(f"{entry.field}.remoteRef.property: {error}") from None
+    return paths.find(document, names)
+
+
+def _document(data: Sensitive, entry: Entry) -> Json:
+    problem = ""
+    document: Json = None
+    try:
+        document = jsontext.parse(data.reveal().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        problem = "no JSON: it is not UTF-8"
+    except Invalid as error:
+        problem = str(error)
+    if not problem and not isinstance(document, dict | list):
+        problem = "a single JSON value, and no object"
+    # Raised out here: a decoder's error holds the value, and would hang on ours as its context.
+    if problem:
+        raise _invalid(entry, f"a property is asked for, and the value is {problem}")
+    return document
+
+
+def _decode(data: Sensitive, entry: Entry) -> Sensitive:
+    """Decodes as Go's encoding/base64 does for ESO's users: padding is needed, line breaks are skipped, nothing else is.
+
+    Auto takes whatever is base64 by chance for base64; ``password`` is such a word.
+    """
+    match entry.decoding:
+        case Decoding.NONE:
+            return data
+        case Decoding.BASE64:
+            decoded = _base64(data)
+        case Decoding.BASE64_URL:
+            decoded = _base64_url(data)
+        case Decoding.AUTO:
+            # Not `or`: an empty value is an answer too.
+            return next((found for found in (_base64(data), _base64_url(data)) if found is not None), data)
+        case _:
+            assert_never(entry.decoding)
+    if decoded is None:
+        raise _invalid(entry, f"the value is no {entry.decoding} (decodingStrategy)")
+    return decoded
+
+
+def _base64(data: Sensitive) -> Sensitive | None:
+    text = data.reveal().translate(None, b"\r\n")
+    return Sensitive(binascii.a2b_base64(text)) if _BASE64.fullmatch(text) and len(text) % 4 == 0 else None
+
+
+def _base64_url(data: Sensitive) -> Sensitive | None:
+    text = data.reveal().translate(None, b"\r\n")
+    return _base64(Sensitive(text.translate(_URL_TO_STANDARD))) if _BASE64_URL.fullmatch(text) else None
+
+
+def _invalid(entry: Entry, problem: str) -> Invalid:
+    return Invalid(f"{entry.source}: {problem}")

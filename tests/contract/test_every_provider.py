@@ -1,0 +1,124 @@
+"""What every provider must keep, bare and behind its guard, as the registry builds it."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.files import aged
+from keyturn.decide.reach import Reach
+from keyturn.model.errors import MissingExtra, NotFound, Rejected, Unavailable
+from keyturn.model.ids import Kind
+from keyturn.model.material import SourceRef, Value
+from keyturn.model.order import EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
+from keyturn.model.sensitive import Sensitive
+from keyturn.ports import Provider
+from keyturn.providers import registry
+from keyturn.providers.guard import Guard
+
+CANARY = "kt-canary-there"
+THERE, MISSING = SourceRef("there"), SourceRef("missing")
+CLUSTER = Kind.CLUSTER_SECRET_PROVIDER
+
+CONTENT = {FileFormat.JSON: f'{{"there": "{CANARY}"}}', FileFormat.YAML: f"there: {CANARY}\n", FileFormat.DOTENV: f"there={CANARY}\n"}
+
+
+@pytest.fixture(params=["env", "fake", *FileFormat])
+def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderConfig:
+    match request.param:
+        case "env":
+            monkeypatch.setenv("KEYTURN_SECRET_there", CANARY)
+            return EnvConfig()
+        case "fake":
+            return FakeConfig({THERE: Sensitive.of(CANARY)})
+        case FileFormat.DIRECTORY:
+            (tmp_path / "there").write_text(CANARY)
+            return FileConfig(".")
+        case other:
+            (tmp_path / "document").write_text(CONTENT[other])
+            aged(tmp_path / "document")
+            return FileConfig("document", other)
+
+
+@pytest.fixture(params=["bare", "guarded"])
+def make(request: pytest.FixtureRequest, config: ProviderConfig, tmp_path: Path) -> Callable[[], Provider]:
+    reach = Reach(file_roots=(str(tmp_path),))
+    if request.param == "bare":
+        return lambda: registry._open(config, reach)
+    return lambda: registry.build(ProviderOrder(config), kind=CLUSTER, reach=reach)
+
+
+async def test_a_read_answers_for_each_reference_and_no_other(make: Callable[[], Provider]):
+    provider = make()
+    answers = await provider.get_many([THERE, MISSING, THERE])
+    assert set(answers) == {THERE, MISSING}
+    assert isinstance(found := answers[THERE], Value)
+    assert found.data == Sensitive.of(CANARY)
+    assert isinstance(answers[MISSING], NotFound)
+    assert "missing" in str(answers[MISSING]) or "such key" in str(answers[MISSING])
+    assert await provider.get_many([]) == {}
+    await provider.close()
+
+
+async def test_calls_may_overlap(make: Callable[[], Provider]):
+    provider = make()
+    answers = await asyncio.gather(*(provider.get_many([THERE]) for _ in range(50)))
+    assert all(isinstance(answer[THERE], Value) for answer in answers)
+    await provider.close()
+
+
+async def test_a_list_holds_keys_and_fingerprints_and_no_value(make: Callable[[], Provider]):
+    provider = make()
+    listed = [meta async for meta in provider.list()]
+    assert "there" in {meta.key for meta in listed}
+    assert CANARY not in repr(listed)
+    assert [meta async for meta in provider.list("none of these")] == []
+    await provider.close()
+
+
+async def test_validate_passes_where_a_read_does(make: Callable[[], Provider]):
+    provider = make()
+    await provider.validate()
+    await provider.close()
+
+
+async def test_close_may_come_twice_and_everything_after_it_is_unavailable(make: Callable[[], Provider]):
+    provider = make()
+    await provider.close()
+    await provider.close()
+    with pytest.raises(Unavailable):
+        await provider.get_many([THERE])
+    with pytest.raises(Unavailable):
+        await provider.validate()
+    with pytest.raises(Unavailable):
+        [meta async for meta in provider.list()]
+
+
+def test_a_build_gives_a_guarded_provider(config: ProviderConfig, tmp_path: Path):
+    built = registry.build(ProviderOrder(config), kind=CLUSTER, reach=Reach(file_roots=(str(tmp_path),)))
+    assert isinstance(built, Guard)
+
+
+@pytest.mark.parametrize(("config", "name"), [(EnvConfig(), "env"), (FileConfig("shop"), "file")], ids=["env", "file"])
+def test_what_reads_the_operators_own_is_for_the_cluster_kind_alone(config: ProviderConfig, name: str):
+    with pytest.raises(Rejected, match=rf"spec\.provider\.{name} .*only a ClusterSecretProvider"):
+        registry.build(ProviderOrder(config), kind=Kind.SECRET_PROVIDER, reach=Reach())
+    with pytest.raises(Rejected, match=rf"spec\.provider\.{name}\."):
+        registry.build(ProviderOrder(FileConfig("/etc") if name == "file" else EnvConfig("PATH")), kind=CLUSTER, reach=Reach())
+
+
+def test_the_fake_is_for_both_kinds():
+    registry.build(ProviderOrder(FakeConfig({})), kind=Kind.SECRET_PROVIDER, reach=Reach())
+
+
+def test_a_provider_whose_part_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch):
+    def absent(*_: object) -> Provider:
+        raise ModuleNotFoundError("No module named 'boto3'", name="boto3")
+
+    monkeypatch.setattr(registry, "_open", absent)
+    with pytest.raises(ModuleNotFoundError):  # nothing of the base install is an extra
+        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, reach=Reach())
+    monkeypatch.setitem(registry.MEMBERS, FakeConfig, registry.Member("awsSecretsManager", extra="aws"))
+    with pytest.raises(MissingExtra, match=r"pip install 'keyturn\[aws\]'"):
+        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, reach=Reach())
