@@ -1,0 +1,54 @@
+"""The command line. Each command's code is imported when it is called, so that ``keyturn --help`` is quick."""
+
+import importlib
+import sys
+
+import click
+
+from keyturn import __version__
+from keyturn.model.errors import KeyturnError
+
+_COMMANDS = {
+    "run": ("keyturn.cli.run", "Run the operator."),
+    "release": ("keyturn.cli.release", "Let go of all Secrets, before CRDs are deleted."),
+    "version": ("keyturn.cli.version", "Say which version this is."),
+}
+# Tools of the build: they can be called, but nobody who uses Keyturn needs them.
+_TOOLS = {"crds": "keyturn.cli.crds", "reasons": "keyturn.cli.reasons"}
+_MODULES = {name: module for name, (module, _) in _COMMANDS.items()} | _TOOLS
+
+
+class Lazy(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, _: click.Context, name: str) -> click.Command | None:
+        if name not in _MODULES:
+            return None
+        module = importlib.import_module(_MODULES[name])
+        command = getattr(module, name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keyturn")
+def cli() -> None:
+    """Keyturn brings secrets from where they are kept into Kubernetes Secrets."""
+
+
+def main() -> None:
+    """The entry point: exit codes 0, 1 failure, 2 usage; an error of ours is told in one line."""
+    try:
+        cli()
+    except KeyturnError as error:
+        click.echo(f"keyturn: {error}", err=True)
+        sys.exit(1)
+
+
+__all__ = ["cli", "main"]

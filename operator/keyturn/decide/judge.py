@@ -1,0 +1,158 @@
+"""What follows from a failed sync: what is said, whether at all, and when to try again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keyturn.model.errors import (
+    AuditUnavailable,
+    Busy,
+    ClusterConflict,
+    ClusterError,
+    Expired,
+    FingerprintKeyChanged,
+    Forbidden,
+    KeyturnError,
+    NamespaceTerminating,
+    ObjectGone,
+    ProviderError,
+    ProviderNotFound,
+    Unprocessable,
+    Vanished,
+)
+from keyturn.model.objects import Managed
+from keyturn.model.order import Order, RefreshPolicy
+from keyturn.model.status import DENIALS, OUTAGES, REASONS
+
+DENIAL_GRACE_S = 600.0
+"""Unbroken denial for so long means that a person must act: IAM changes take minutes to arrive."""
+
+ARRIVAL_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``reason`` '' = say nothing. ``delay_s`` None = an event or a refresh wakes the object."""
+
+    reason: str
+    message: str
+    delay_s: float | None
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the running process remembers of an object between two syncs.
+
+    ``last_good``: when its sources were last read well; ``failing_since``: the first failure of the
+    unbroken run with the present reason; ``attempts``: failures in a row.
+    """
+
+    last_good: datetime
+    failing_since: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Settings: how old a value may get before it is Stale, at least; how long a denial may last before it is Stalled."""
+
+    stale_floor_s: float = 300.0
+    denial_grace_s: float = DENIAL_GRACE_S
+
+
+def judge(
+    error: KeyturnError, managed: Managed, *, secret_stands: bool, record: Record, now: datetime, entropy: float, patience: Patience
+) -> Judgement:
+    """The consequences of ``error``. ``entropy`` in [0, 1) spreads the retries."""
+    match error:
+        case NamespaceTerminating() | Vanished():
+            return Judgement("", str(error), None)
+        case Unprocessable() if is_moved(error):
+            return Judgement("", str(error), 0.0 if record.attempts <= 1 else _delay("Progressing", record.attempts, entropy))
+        case Unprocessable():
+            fields = ", ".join(error.causes) or "its content"
+            return Judgement(
+                "InvalidSpec",
+                f"the API server refuses the Secret because of {fields}; correct what the spec makes of it",
+                None,
+                stalled=True,
+            )
+        case Forbidden():
+            return Judgement("Progressing", str(error), _delay("ProviderUnavailable", record.attempts, entropy))
+        case ClusterConflict() | ObjectGone() | Expired():
+            return Judgement("", str(error), 0.0 if record.attempts <= 1 else _delay("Progressing", record.attempts, entropy))
+        case Busy() | ClusterError():
+            return Judgement("", str(error), max(error.retry_after or 0.0, _delay("Progressing", record.attempts, entropy) or 0.0))
+        case FingerprintKeyChanged():
+            return Judgement("", str(error), 30.0)
+        case ProviderNotFound() if managed.status.generation < 0 and record.attempts <= 1:
+            # Applied in one go, the two arrive on two streams: the provider is a moment away.
+            return Judgement("", str(error), ARRIVAL_GRACE_S)
+        case AuditUnavailable():
+            return Judgement("AuditUnavailable", str(error), _delay("AuditUnavailable", record.attempts, entropy))
+        case _:
+            return _judge_source(error, managed, secret_stands=secret_stands, record=record, now=now, entropy=entropy, patience=patience)
+
+
+def _judge_source(
+    error: KeyturnError, managed: Managed, *, secret_stands: bool, record: Record, now: datetime, entropy: float, patience: Patience
+) -> Judgement:
+    reason, message = error.reason, text_of(error)
+    delay = _delay(reason, record.attempts, entropy)
+    if isinstance(error, ProviderError) and error.retry_after is not None:
+        delay = max(delay or 0.0, error.retry_after)
+    if reason in DENIALS:
+        denied_s = (now - record.failing_since).total_seconds()
+        return Judgement(reason, message, delay, stalled=denied_s >= patience.denial_grace_s or _was_stalled(managed))
+    if reason in OUTAGES and secret_stands and managed.status.generation == managed.generation:
+        return _judge_outage(reason, message, managed, record, now, delay, patience)
+    return Judgement(reason, message, delay, stalled=REASONS[reason].polarity == "Stalled")
+
+
+def is_moved(error: KeyturnError) -> bool:
+    """Whether a write met another state than the one it was planned for, so that only a look helps (cluster rule 2)."""
+    return isinstance(error, ClusterConflict) or (isinstance(error, Unprocessable) and "metadata.uid" in error.causes)
+
+
+def text_of(error: KeyturnError) -> str:
+    """What a condition may say: without the name of the one call that failed, else each failure would be a write."""
+    request = f" (request {error.request_id})" if isinstance(error, ProviderError) and error.request_id else ""
+    return str(error).removesuffix(request)
+
+
+def _was_stalled(managed: Managed) -> bool:
+    """Whether the denial was found to last already, maybe by a process before this one."""
+    stalled = managed.status.condition("Stalled")
+    return stalled is not None and stalled.reason in DENIALS and managed.status.generation == managed.generation
+
+
+def _judge_outage(
+    reason: str, message: str, managed: Managed, record: Record, now: datetime, delay: float | None, patience: Patience
+) -> Judgement:
+    """The last good Secret stays, and nothing is said until the value is too old to vouch for."""
+    ready = managed.status.condition("Ready")
+    if ready is not None and ready.status != "True":
+        return Judgement(ready.reason if ready.reason == "Stale" else reason, message, delay)
+    limit = stale_after_s(managed.order, patience) if isinstance(managed.order, Order) else None
+    if limit is None:
+        return Judgement("", message, delay)
+    left = (record.last_good + timedelta(seconds=limit) - now).total_seconds()
+    if left <= 0:
+        return Judgement("Stale", f"not read from the provider for too long: {message}", delay)
+    return Judgement("", message, left if delay is None else min(delay, left))
+
+
+def stale_after_s(order: Order, patience: Patience) -> float | None:
+    """The age in seconds at which a value is Stale; None where it never is."""
+    if order.refresh is not RefreshPolicy.PERIODIC or order.interval_s == 0:
+        return None
+    return max(3 * order.interval_s, patience.stale_floor_s)
+
+
+def _delay(reason: str, attempts: int, entropy: float) -> float | None:
+    """Doubling from the reason's first delay to its last, the upper half of it at random."""
+    row = REASONS[reason]
+    if row.retry_s is None:
+        return None
+    full: float = min(row.retry_s * 2.0 ** min(max(attempts - 1, 0), 20), row.retry_max_s)
+    return full / 2 + full / 2 * entropy

@@ -1,0 +1,73 @@
+"""Checks provider objects by a real log-in, and says on them what came of it."""
+
+import logging
+from datetime import datetime
+
+from keyturn.decide import summary
+from keyturn.decide.admit import is_of_class
+from keyturn.decide.judge import text_of
+from keyturn.decide.retry import Backoff
+from keyturn.flow.effects import audited
+from keyturn.flow.workqueue import Lane
+from keyturn.flow.world import World
+from keyturn.model.audit import AuditEntry
+from keyturn.model.errors import ClusterError, KeyturnError, Rejected
+from keyturn.model.ids import ObjectRef
+from keyturn.model.objects import ProviderObject
+
+log = logging.getLogger("keyturn.check")
+
+_AGAIN = Backoff(base_s=2.0, cap_s=120.0)
+
+
+async def check(ref: ObjectRef, world: World) -> None:
+    """Logs in to a provider, writes its status, and comes back in five minutes, or sooner while it fails."""
+    provider = world.objects.provider(ref)
+    if provider is None or provider.deleting:
+        world.refresher.close_shelf(ref)
+        return world.forget(ref)
+    if not isinstance(provider.order, Rejected) and not is_of_class((provider.order,), world.controller_class):
+        return None
+    memory, now = world.memory(ref, provider.uid), world.clock.now()
+    try:
+        caps = await _log_in(provider, world)
+    except KeyturnError as error:
+        memory.note_failure(error.reason, now)
+        delay = max(_AGAIN.ceiling_s(memory.attempts), getattr(error, "retry_after", None) or 0.0)
+        log.info("provider not ready: %s", error, extra={"object": str(ref), "reason": error.reason})
+        await _say(provider, error.reason, text_of(error), now, world)
+    else:
+        memory.note_success(now)
+        delay = summary.CHECK_PERIOD_S
+        await _say(provider, "Synced", "logged in", now, world, caps=caps)
+    return world.queue.add_after(ref, delay, Lane.ROUTINE)
+
+
+async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
+    shelf = world.refresher.shelf(provider)
+    async with audited(world.audit, AuditEntry("provider.check", str(provider.ref), str(provider.ref))):
+        await shelf.provider.validate()
+    return tuple(sorted(cap.name for cap in shelf.provider.caps if cap.name))
+
+
+async def _say(provider: ProviderObject, reason: str, message: str, now: datetime, world: World, *, caps: tuple[str, ...] = ()) -> None:
+    status = summary.provider_checked(provider, reason, message, now, caps=caps)
+    if status == provider.status:
+        return
+    before = provider.status.condition("Ready")
+    if reason != "Synced" and (before is None or before.reason != reason):
+        world.events.post(provider, "Warning", reason, message)
+    try:
+        await world.statuses.write_provider(provider, status)
+        if before is None or before.status != status.conditions[0].status:
+            wake_users(ref=provider.ref, world=world)
+    except ClusterError as error:
+        log.info("status not written: %s", error, extra={"object": str(provider.ref)})
+        world.queue.add_after(provider.ref, 2.0)
+
+
+def wake_users(ref: ObjectRef, world: World) -> None:
+    """A provider turned, or its spec changed: whoever draws on it looks again."""
+    for user in tuple(world.objects.using(ref)):
+        world.mark_dirty(user)
+        world.queue.add(user, Lane.URGENT)

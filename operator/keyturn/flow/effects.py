@@ -1,0 +1,117 @@
+"""Carries out plans: intent into the audit trail, the write, settlement. The only place that changes Secrets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.errors import Busy, KeyturnError, TargetNotOwned, Unprocessable, Vanished
+from keyturn.model.ids import CHANGED_AT_ANNOTATION
+from keyturn.model.objects import Managed
+from keyturn.model.plan import Action, Desired, Live, Plan
+from keyturn.model.status import timestamp
+from keyturn.ports import AuditLog
+
+if TYPE_CHECKING:
+    from keyturn.flow.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done, and the Secret as it stands after. ``is_type_change``: it was deleted and made anew."""
+
+    plan: Plan
+    live: Live | None
+    is_type_change: bool = False
+
+
+@asynccontextmanager
+async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[None]:
+    """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
+    intent = await log.intend(entry)
+    try:
+        yield
+    except KeyturnError as error:
+        # Without an answer nobody knows whether the request did its work.
+        await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, error.reason)
+        raise
+    except BaseException:
+        # Cancelled or worse: the request may have arrived.
+        await log.settle(intent, Outcome.UNKNOWN)
+        raise
+    await log.settle(intent, Outcome.SUCCESS)
+
+
+async def perform(plan: Plan, managed: Managed, world: "World") -> Done:
+    """Takes the one step that the plan names. Raises a `ClusterError`, `Refused` or `AuditUnavailable`."""
+    if plan.needs_owner_alive and not await world.objects.is_alive(managed.ref, managed.uid):
+        # The garbage collector deletes for a gone owner. Making or claiming the Secret now would leave
+        # a ghost, or hand an orphan that someone asked for back to the collector (cluster rule 12).
+        raise Vanished(f"{managed.ref} is being deleted")
+    match plan:
+        case Plan(Action.CREATE | Action.RECREATE, Desired() as desired):
+            done = Done(plan, await _create(plan, desired, managed, world))
+        case Plan(Action.CHANGE | Action.ADOPT, Desired() as desired, Live() as live):
+            done = await _change(plan, desired, live, managed, world)
+        case Plan(Action.DELETE, _, Live() as live):
+            await _delete("secret.delete", live, managed, world)
+            done = Done(plan, None)
+        case _:
+            done = Done(plan, plan.live)
+    if plan.retire is not None:
+        await _delete("secret.retire", plan.retire, managed, world)
+    return done
+
+
+async def _create(plan: Plan, desired: Desired, managed: Managed, world: "World") -> Live:
+    async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed)):
+        live = await world.writer.create(desired, timestamp(world.clock.now()))
+    world.telemetry.wrote("secret-create")
+    return live
+
+
+async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: "World") -> Done:
+    is_same = live.revision == desired.revision and CHANGED_AT_ANNOTATION in live.annotations
+    changed_at = live.annotations[CHANGED_AT_ANNOTATION] if is_same else timestamp(world.clock.now())
+    async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data)):
+        try:
+            after = await world.writer.apply(desired, live.uid, changed_at)
+        except Unprocessable as refusal:
+            if "type" not in refusal.causes:
+                raise
+            return Done(plan, await _replace(desired, live, managed, world), is_type_change=True)
+        world.telemetry.wrote("secret-apply")
+        left = plan.once_ours.standing_in(after)
+        if left or (desired.owner is None and any(o.uid == managed.uid for o in after.owners)):
+            keep = None if desired.owner is not None else {o.uid for o in after.owners if o.uid != managed.uid}
+            after = await world.writer.strip(after, left, keep)
+            world.telemetry.wrote("secret-strip")
+    return Done(plan, after)
+
+
+async def _replace(desired: Desired, live: Live, managed: Managed, world: "World") -> Live:
+    """A Secret's type cannot be changed: it is deleted and made anew, unless others keep data in it."""
+    foreign = live.standing_keys - live.fields_of(desired.manager).data - set(managed.status.target.keys if managed.status.target else ())
+    if foreign:
+        raise TargetNotOwned(
+            f"spec.target.template.type cannot become {desired.type}: the Secret {live.ref.name} holds keys of others "
+            f"({', '.join(sorted(foreign)[:5])}); choose another target.name"
+        )
+    if not await world.objects.is_alive(managed.ref, managed.uid):
+        raise Vanished(f"{managed.ref} is being deleted")
+    await world.writer.delete(live)
+    created = await world.writer.create(desired, timestamp(world.clock.now()))
+    world.telemetry.wrote("secret-replace")
+    return created
+
+
+async def _delete(action: str, live: Live, managed: Managed, world: "World") -> None:
+    async with audited(world.audit, AuditEntry(action, str(managed.ref), str(live.ref), details={"uid": live.uid})):
+        await world.writer.delete(live)
+    world.telemetry.wrote("secret-delete")
+
+
+def _entry(action: str, desired: Desired, managed: Managed, removed: frozenset[str] = frozenset()) -> AuditEntry:
+    details = {"revision": desired.revision, "uid": managed.uid, **({"removed": ",".join(sorted(removed))} if removed else {})}
+    return AuditEntry(action, str(managed.ref), str(desired.ref), keys=tuple(sorted(desired.data)), details=details)

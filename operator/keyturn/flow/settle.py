@@ -1,0 +1,99 @@
+"""Tells the truth about a turn: the only ``except KeyturnError``. Status, metric, log line and next time come from here."""
+
+import logging
+import time
+from datetime import datetime
+
+from keyturn.decide import summary
+from keyturn.decide.admit import is_of_class
+from keyturn.decide.diff import is_as_written
+from keyturn.decide.judge import Judgement, is_moved, judge
+from keyturn.flow.steps import providers_of, wanted
+from keyturn.flow.turn import take_turn
+from keyturn.flow.workqueue import Lane
+from keyturn.flow.world import Memory, World
+from keyturn.model.errors import ClusterError, KeyturnError, Rejected
+from keyturn.model.ids import ObjectRef, SecretRef
+from keyturn.model.objects import Managed
+from keyturn.model.order import Order
+from keyturn.model.plan import Live
+from keyturn.model.status import Status, moment
+
+log = logging.getLogger("keyturn.sync")
+
+
+async def settle(ref: ObjectRef, world: World) -> None:
+    """Looks at one object, does what it needs, and writes down what came of it."""
+    managed = world.objects.managed(ref)
+    if managed is None:
+        return world.forget(ref)
+    if managed.deleting or not is_of_class(providers_of(managed, world), world.controller_class):
+        # Deletion is the garbage collector's work alone, and other classes have an operator of their own.
+        return world.refresher.forget(ref)
+    memory, began = world.memory(ref, managed.uid), time.monotonic()
+    try:
+        status = await take_turn(managed, memory, world)
+        await _write(managed, status, world)
+        outcome = status.conditions[0].reason if status.conditions else "Progressing"
+    except KeyturnError as error:
+        outcome = await _failed(error, managed, memory, world)
+    world.telemetry.synced(outcome, time.monotonic() - began)
+    return None
+
+
+async def _failed(error: KeyturnError, managed: Managed, memory: Memory, world: World) -> str:
+    now = world.clock.now()
+    memory.note_failure(type(error).__name__, now)
+    memory.must_look = is_moved(error)
+    live = _live(managed, world)
+    stands = isinstance(managed.order, Order) and is_as_written(managed, managed.order, live, world.controller_class)
+    record = memory.record(_last_good(managed, world), now)
+    verdict = judge(error, managed, secret_stands=stands, record=record, now=now, entropy=world.entropy(), patience=world.patience)
+    level = logging.INFO if verdict.reason or verdict.delay_s is None else logging.DEBUG
+    log.log(level, "not synced: %s", error, extra={"object": str(managed.ref), "reason": error.reason, "retry_s": verdict.delay_s})
+    if verdict.delay_s is not None:
+        world.queue.add_after(managed.ref, verdict.delay_s, Lane.URGENT if isinstance(error, ClusterError) else Lane.ROUTINE)
+    await _say(verdict, managed, world)
+    return verdict.reason or error.reason
+
+
+async def _say(verdict: Judgement, managed: Managed, world: World) -> None:
+    if not verdict.reason:
+        return
+    status = summary.failed(managed, verdict.reason, verdict.message, world.clock.now(), stalled=verdict.stalled)
+    before = managed.status.condition("Ready")
+    if before is None or before.reason != verdict.reason:
+        world.events.post(managed, "Warning", verdict.reason, verdict.message)
+    try:
+        await _write(managed, status, world)
+    except ClusterError as error:
+        # The cluster is away or moved on; the object comes round again and says it then.
+        log.info("status not written: %s", error, extra={"object": str(managed.ref)})
+        world.queue.add_after(managed.ref, max(1.0, verdict.delay_s or 1.0))
+
+
+def _live(managed: Managed, world: World) -> Live | None:
+    former = managed.status.target
+    return world.reader.seen(SecretRef(managed.ref.namespace, former.name)) if former else None
+
+
+def _last_good(managed: Managed, world: World) -> datetime:
+    """When the object's sources were last read well, by the oldest of them.
+
+    After a restart the sign of life of a provider counts while the object was Ready, else our own start.
+    """
+    if isinstance(managed.order, Rejected):
+        return world.started
+    times = []
+    for ref in wanted(managed, managed.order):
+        provider = world.objects.provider(ref)
+        told = moment(provider.status.last_check) if provider and managed.status.is_ready else None
+        times.append(world.refresher.last_good(ref) or told or world.started)
+    return min(times, default=world.started)
+
+
+async def _write(managed: Managed, status: Status, world: World) -> None:
+    """Writes a status only where it says something new."""
+    if status != managed.status:
+        await world.statuses.write(managed, status)
+        world.telemetry.wrote("status")

@@ -1,0 +1,148 @@
+"""The steps of a sync that await ports; ``flow/sync.py`` has their order. Each gives a noun or raises."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from itertools import groupby
+
+from keyturn.decide.admit import check_admission, check_class, check_target
+from keyturn.decide.diff import Sight
+from keyturn.decide.fingerprint import key_id
+from keyturn.decide.gather import Material
+from keyturn.decide.refresh import refreshes
+from keyturn.decide.render import render, revision_of
+from keyturn.flow.world import World
+from keyturn.model.errors import MissingExtra, ProviderNotAllowed, ProviderNotFound, ProviderNotReady, Rejected
+from keyturn.model.ids import Kind, ObjectRef, SecretRef
+from keyturn.model.material import SourceRef
+from keyturn.model.objects import Managed, ProviderObject
+from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef
+from keyturn.model.plan import Desired
+from keyturn.model.sensitive import Sensitive
+
+FRESH_S = 5.0
+"""A new or changed order draws on values no older than this: many that come together share one read."""
+
+Sources = Mapping[ProviderRef, ProviderObject]
+
+
+def admit(managed: Managed, world: World) -> tuple[Order, Sources]:
+    """The order and its providers, if the rules let this namespace have them."""
+    if isinstance(managed.order, Rejected):
+        # The same error each time: without this its traceback would grow with each raise.
+        raise managed.order.with_traceback(None)
+    order, namespace = managed.order, managed.ref.namespace
+    check_target(namespace, order, world.limits)
+    check_class(providers_of(managed, world))
+    named = dict.fromkeys(entry.provider for entry in order.entries)
+    return order, {ref: _provider(ref, managed, world) for ref in map(partial(_named, namespace), named)}
+
+
+def _named(namespace: str, ref: ProviderRef | None) -> ProviderRef:
+    if ref is None:
+        raise ProviderNotAllowed(f"the default provider is not open to namespace {namespace}; name one in spec.providerRef")
+    return ref
+
+
+def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObject:
+    namespace = managed.ref.namespace
+    found = world.objects.provider(provider_ref(ref, namespace))
+    if found is None or found.deleting:
+        where = f" in namespace {namespace}" if ref.kind is Kind.SECRET_PROVIDER else ""
+        raise ProviderNotFound(f"there is no {ref.kind} {ref.name}{where}")
+    if isinstance(found.order, Rejected):
+        raise ProviderNotReady(f"{ref} has an invalid spec: {found.order}")
+    check_admission(found.order, str(ref), namespace, world.objects.namespace_labels(namespace))
+    ready = found.status.condition("Ready")
+    was_synced = managed.is_synced and managed.status.generation == managed.generation
+    if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
+        raise ProviderNotReady(f"{ref} is not ready ({ready.reason})")
+    return found
+
+
+def providers_of(managed: Managed, world: World) -> list[ProviderOrder]:
+    """The orders of the providers that are there, for the class that they share."""
+    if isinstance(managed.order, Rejected):
+        return []
+    named = dict.fromkeys(e.provider for e in managed.order.entries if e.provider)
+    found = (world.objects.provider(provider_ref(ref, managed.ref.namespace)) for ref in named)
+    return [provider.order for provider in found if provider is not None and not isinstance(provider.order, Rejected)]
+
+
+def provider_ref(ref: ProviderRef, namespace: str) -> ObjectRef:
+    """The object behind a providerRef: a SecretProvider is always of the same namespace."""
+    return ObjectRef(ref.kind, namespace if ref.kind is Kind.SECRET_PROVIDER else "", ref.name)
+
+
+async def observe(managed: Managed, order: Order, world: World) -> Sight:
+    """The target as it stands: from the watch, and by a request only where the watch may not know it."""
+    memory, target = world.memory(managed.ref, managed.uid), SecretRef(managed.ref.namespace, order.target.name)
+    live = world.reader.seen(target)
+    former = managed.status.target
+    was_here = former is not None and former.name == target.name
+    ready = managed.status.condition("Ready")
+    was_foreign = ready is not None and ready.reason in ("TargetNotOwned", "TargetConflict")
+    if memory.must_look or (live is None and (was_here or was_foreign)):
+        live = await world.reader.look(target)
+    rival = live.marked_owner if live is not None and live.marked_owner != managed.ref.name else ""
+    former_ref = SecretRef(target.namespace, former.name) if former and not was_here else None
+    return Sight(
+        live=live,
+        rival_alive=bool(rival) and await world.objects.is_alive(ObjectRef(Kind.MANAGED_SECRET, managed.ref.namespace, rival)),
+        former=await world.reader.look(former_ref) if former_ref else None,
+    )
+
+
+async def fetch(managed: Managed, order: Order, sources: Sources, world: World) -> Material:
+    """Every value that the order draws on, or the error that stands for it."""
+    wishes = wanted(managed, order)
+    for source in sources.values():
+        open_shelf(source, world)
+    world.refresher.want(managed.ref, wishes, order.interval_s if refreshes(order) else None)
+    age = max_age_s(managed, order)
+    refs = {ref: wishes[provider_ref(ref, managed.ref.namespace)] for ref in sources}
+    answers = await asyncio.gather(
+        *(world.refresher.fetch(sources[ref], keys, max_age_s=age, trigger=str(managed.ref)) for ref, keys in refs.items())
+    )
+    return {(ref, key): answer for ref, given in zip(refs, answers, strict=True) for key, answer in given.items()}
+
+
+def open_shelf(source: ProviderObject, world: World) -> None:
+    """Has the provider open; what keeps it shut is told as the provider's own trouble."""
+    try:
+        world.refresher.shelf(source)
+    except (Rejected, MissingExtra) as refusal:
+        raise ProviderNotReady(f"{source.ref} is not allowed: {refusal}") from refusal
+
+
+def wanted(managed: Managed, order: Order) -> dict[ObjectRef, tuple[SourceRef, ...]]:
+    """What the order draws on, by provider object and without repeats."""
+    pairs = sorted({(provider_ref(e.provider, managed.ref.namespace), e.source) for e in order.entries if e.provider})
+    return {provider: tuple(source for _, source in group) for provider, group in groupby(pairs, key=lambda pair: pair[0])}
+
+
+def max_age_s(managed: Managed, order: Order) -> float:
+    """How old a value may be: a whole interval for repairs, nothing for a request, moments for what is new."""
+    if managed.reconcile_token != managed.status.handled_reconcile:
+        return 0.0
+    if managed.status.generation != managed.generation or not managed.is_synced:
+        return FRESH_S
+    return order.interval_s if refreshes(order) else FRESH_S
+
+
+def was_removed(managed: Managed, order: Order) -> bool:
+    """Whether deletionPolicy took the Secret: its sources are gone still, not missing for the first time."""
+    ready = managed.status.condition("Ready")
+    return order.target.deletion is DeletionPolicy.DELETE and ready is not None and ready.reason == "SourceDeleted"
+
+
+async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive], sight: Sight, world: World) -> Desired:
+    """The Secret as ordered, with its revision; live data are read only where the fingerprint key is another (rule 16)."""
+    key, former, stood = world.fingerprint.get(), managed.status, sight.live or sight.former
+    former_data = None
+    if former.target and stood and stood.uid == former.target.uid and key_id(former.revision) not in ("", key.id):
+        found = await world.reader.read(stood.ref)
+        # Keys of others are no part of our revision.
+        former_data = {k: v for k, v in found.items() if k in data or k in former.target.keys}
+    revision = revision_of(key, data, former.revision, former_data)
+    return render(managed, order, data, revision, world.controller_class)

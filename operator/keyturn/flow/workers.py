@@ -1,0 +1,55 @@
+"""The hands at the queue: each takes an object, settles it, and takes the next."""
+
+import asyncio
+import logging
+
+from keyturn.flow.check import check
+from keyturn.flow.settle import settle
+from keyturn.flow.workqueue import Lane
+from keyturn.flow.world import World
+from keyturn.model.ids import Kind, ObjectRef
+
+log = logging.getLogger("keyturn.worker")
+
+DEFECT_DELAY_S = 30.0
+
+
+async def work(world: World, count: int) -> None:
+    """Runs ``count`` workers until cancelled; whoever is at work then finishes first."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        hands = [group.create_task(_hand(world, stop), name=f"worker {n}") for n in range(count)]
+        try:
+            await stop.wait()
+        except asyncio.CancelledError:
+            world.queue.pause()
+            for hand in hands:
+                hand.cancel()
+            raise
+
+
+async def _hand(world: World, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        ref = await world.queue.get()
+        job = asyncio.ensure_future(attend(ref, world))
+        try:
+            # A write under way is finished, so that its answer reaches audit and status.
+            await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait({job}, timeout=10)
+            raise
+        finally:
+            world.queue.done(ref)
+
+
+async def attend(ref: ObjectRef, world: World) -> None:
+    """Settles one object. A defect of ours costs that object a delay, and the others nothing."""
+    try:
+        if ref.kind is Kind.MANAGED_SECRET:
+            await settle(ref, world)
+        else:
+            await check(ref, world)
+    except Exception:
+        log.exception("defect while attending to %s", ref, extra={"object": str(ref)})
+        world.telemetry.synced("Defect", 0.0)
+        world.queue.add_after(ref, DEFECT_DELAY_S, Lane.ROUTINE)

@@ -1,0 +1,162 @@
+"""The queue between events and workers: what is new goes before what is routine, fair by namespace.
+
+An object is in it at most once, and with one worker at most. What arrives for an object at work
+is kept until that worker is done. Decides nothing about objects and reads none.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from enum import IntEnum
+
+from keyturn.model.ids import ObjectRef
+
+ROUTINE_SHARE = 8
+"""One of so many turns goes to the routine lane while both have work, so that neither starves."""
+
+
+class Lane(IntEnum):
+    """Lower goes first: URGENT is new, changed, drifted; ROUTINE is refresh and retry."""
+
+    URGENT = 0
+    ROUTINE = 1
+
+
+class _Fair:
+    """References by namespace, handed out round robin."""
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, deque[ObjectRef]] = {}
+        self._turns: deque[str] = deque()
+
+    def push(self, ref: ObjectRef) -> None:
+        waiting = self._namespaces.get(ref.namespace)
+        if waiting is None:
+            waiting = self._namespaces[ref.namespace] = deque()
+            self._turns.append(ref.namespace)
+        waiting.append(ref)
+
+    def pop(self) -> ObjectRef:
+        namespace = self._turns.popleft()
+        waiting = self._namespaces[namespace]
+        ref = waiting.popleft()
+        if waiting:
+            self._turns.append(namespace)
+        else:
+            del self._namespaces[namespace]
+        return ref
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+
+class WorkQueue:
+    """Two lanes and a timetable. ``clock`` gives monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or asyncio.get_running_loop().time
+        self._lanes = (_Fair(), _Fair())
+        self._queued: dict[ObjectRef, Lane] = {}
+        self._at_work: set[ObjectRef] = set()
+        self._again: dict[ObjectRef, Lane] = {}
+        self._timetable: list[tuple[float, int, ObjectRef, Lane]] = []
+        self._due: dict[ObjectRef, int] = {}
+        self._serial = itertools.count()
+        self._turn = 0
+        self._wake = asyncio.Event()
+        self.is_paused = False
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._at_work)
+
+    def depth(self, lane: Lane) -> int:
+        """How many wait in a lane."""
+        return sum(1 for held in self._queued.values() if held is lane)
+
+    def add(self, ref: ObjectRef, lane: Lane = Lane.URGENT) -> None:
+        """Puts an object in; one that waits already moves up if this lane goes first."""
+        self._due.pop(ref, None)
+        if ref in self._at_work:
+            self._again[ref] = min(lane, self._again.get(ref, lane))
+            return
+        held = self._queued.get(ref)
+        if held is not None and held <= lane:
+            return
+        # One that moves up stays in its old lane as well; there it is passed over.
+        self._queued[ref] = lane
+        self._lanes[lane].push(ref)
+        self._wake.set()
+
+    def add_after(self, ref: ObjectRef, delay_s: float, lane: Lane = Lane.ROUTINE) -> None:
+        """Puts an object in after ``delay_s`` seconds, unless it comes sooner; the newest timetable entry holds."""
+        serial = next(self._serial)
+        self._due[ref] = serial
+        heapq.heappush(self._timetable, (self._clock() + delay_s, serial, ref, lane))
+        self._wake.set()
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Takes an object out of every place but a worker's hands."""
+        self._due.pop(ref, None)
+        self._queued.pop(ref, None)
+        self._again.pop(ref, None)
+
+    async def get(self) -> ObjectRef:
+        """The next object; it is at work until `done`."""
+        while True:
+            if not self.is_paused and (ref := self._next()) is not None:
+                self._at_work.add(ref)
+                return ref
+            self._wake.clear()
+            await self._sleep()
+
+    def done(self, ref: ObjectRef) -> None:
+        """The worker is through; what came meanwhile goes into its lane."""
+        self._at_work.discard(ref)
+        lane = self._again.pop(ref, None)
+        if lane is not None:
+            self.add(ref, lane)
+
+    def pause(self) -> None:
+        """Hands out nothing until `resume`."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
+        self._wake.set()
+
+    def is_at_work(self, ref: ObjectRef) -> bool:
+        return ref in self._at_work
+
+    def _next(self) -> ObjectRef | None:
+        self._take_due()
+        self._turn += 1
+        routine_first = self._turn % ROUTINE_SHARE == 0
+        for lane in (Lane.ROUTINE, Lane.URGENT) if routine_first else (Lane.URGENT, Lane.ROUTINE):
+            while self._lanes[lane]:
+                ref = self._lanes[lane].pop()
+                if self._queued.get(ref) is lane:
+                    del self._queued[ref]
+                    if self._lanes[lane] or self._timetable:
+                        self._wake.set()
+                    return ref
+        return None
+
+    def _take_due(self) -> None:
+        now = self._clock()
+        while self._timetable and self._timetable[0][0] <= now:
+            _, serial, ref, lane = heapq.heappop(self._timetable)
+            if self._due.get(ref) == serial:
+                self.add(ref, lane)
+
+    async def _sleep(self) -> None:
+        """Waits for something to do: a new object, or the next time in the timetable."""
+        if self.is_paused or not self._timetable:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, self._timetable[0][0] - self._clock())):
+                await self._wake.wait()
+        except TimeoutError:
+            return

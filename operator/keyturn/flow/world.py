@@ -1,0 +1,98 @@
+"""All that a sync needs from outside, in one place, and what the running process remembers of each object."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from keyturn.decide.admit import Limits
+from keyturn.decide.fingerprint import FingerprintKey
+from keyturn.decide.judge import Patience, Record
+from keyturn.flow.refresher import Refresher
+from keyturn.flow.workqueue import WorkQueue
+from keyturn.model.errors import FingerprintKeyChanged
+from keyturn.model.ids import ObjectRef
+from keyturn.ports import AuditLog, Clock, EventStream, Objects, SecretReader, SecretWriter, Statuses, Telemetry
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of one object between two syncs; lost at a restart, and nothing wrong comes of that."""
+
+    uid: str
+    is_dirty: bool = False
+    must_look: bool = False
+    attempts: int = 0
+    failing_reason: str = ""
+    failing_since: datetime | None = None
+    last_good: datetime | None = None
+    takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
+
+    def note_success(self, now: datetime) -> None:
+        self.is_dirty = self.must_look = False
+        self.attempts, self.failing_reason, self.failing_since, self.last_good = 0, "", None, now
+
+    def note_failure(self, reason: str, now: datetime) -> None:
+        if reason != self.failing_reason:
+            self.attempts, self.failing_reason, self.failing_since = 0, reason, now
+        self.attempts += 1
+
+    def record(self, fallback: datetime, now: datetime) -> Record:
+        """As the judge wants it; ``fallback`` is when the sources were last known good, by whoever read them."""
+        # A refresh without news reads well and syncs nothing, so that the later of the two counts.
+        return Record(max(self.last_good or fallback, fallback), self.failing_since or now, self.attempts)
+
+
+@dataclass(slots=True)
+class KeyHolder:
+    """The fingerprint key, once it is loaded and trusted."""
+
+    key: FingerprintKey | None = None
+    problem: str = "the fingerprint key is not loaded yet"
+
+    def get(self) -> FingerprintKey:
+        """Raises `FingerprintKeyChanged` while no Secret may be written."""
+        if self.key is None or self.problem:
+            raise FingerprintKeyChanged(self.problem)
+        return self.key
+
+
+@dataclass(slots=True)
+class World:
+    """The ports, the settings that decisions take, and the memories. Made once, by ``app``."""
+
+    objects: Objects
+    statuses: Statuses
+    reader: SecretReader
+    writer: SecretWriter
+    refresher: Refresher
+    audit: AuditLog
+    events: EventStream
+    telemetry: Telemetry
+    clock: Clock
+    queue: WorkQueue
+    limits: Limits
+    patience: Patience
+    entropy: Callable[[], float]
+    started: datetime
+    controller_class: str = ""
+    fingerprint: KeyHolder = field(default_factory=KeyHolder)
+    memories: dict[ObjectRef, Memory] = field(default_factory=dict)
+
+    def memory(self, ref: ObjectRef, uid: str) -> Memory:
+        """The memory of this incarnation; a successor of the same name starts anew."""
+        memory = self.memories.get(ref)
+        if memory is None or memory.uid != uid:
+            memory = self.memories[ref] = Memory(uid)
+        return memory
+
+    def mark_dirty(self, ref: ObjectRef) -> None:
+        """Something that the object draws on may have changed: its next sync reads its sources."""
+        managed = self.objects.managed(ref)
+        if managed is not None:
+            self.memory(ref, managed.uid).is_dirty = True
+
+    def forget(self, ref: ObjectRef) -> None:
+        """The object is gone."""
+        self.memories.pop(ref, None)
+        self.refresher.forget(ref)
+        self.queue.forget(ref)

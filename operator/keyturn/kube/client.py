@@ -1,0 +1,169 @@
+"""The operator's own client for the API server: few verbs, one TLS context, errors mapped to ours.
+
+The hot path of every write, so that it stays small: what is under it may change when figures ask
+for it. Never logs a body, and asks for metadata back wherever an answer would hold data.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from keyturn import __version__
+from keyturn.kube.config import ClusterConfig
+from keyturn.model.errors import (
+    AlreadyExists,
+    Busy,
+    ClusterConflict,
+    ClusterError,
+    Expired,
+    Forbidden,
+    NamespaceTerminating,
+    ObjectGone,
+    Unprocessable,
+)
+
+USER_AGENT = f"keyturn/{__version__}"
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+JSON = "application/json"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+POOL = 32
+TIMEOUT_S = 30.0
+
+
+class Cause(msgspec.Struct):
+    """One cause of a refusal. Its message may quote what was sent, so it is not even decoded."""
+
+    reason: str = ""
+    field: str = ""
+
+
+class Details(msgspec.Struct):
+    causes: list[Cause] = []
+    retryAfterSeconds: int = 0  # noqa: N815  # the API's own name
+
+
+class Refusal(msgspec.Struct):
+    """A Kubernetes Status. ``message`` may quote what was sent: it is looked into, and never shown."""
+
+    reason: str = ""
+    message: str = ""
+    details: Details | None = None
+
+
+_refusal = msgspec.json.Decoder(Refusal)
+
+
+class Client:
+    """Requests to one API server as one identity. Raises a `ClusterError` for whatever is not a success."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        # Without an identity of connections to name: the connector is capped, cookies are useless.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=POOL, ssl=config.tls, ttl_dns_cache=60),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": USER_AGENT},
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=10),
+            auto_decompress=True,
+        )
+
+    async def request(
+        self,
+        verb: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = JSON,
+        content: str = JSON,
+        what: str = "",
+    ) -> bytes:
+        """One request; gives the answer's body. ``what`` names it in error messages."""
+        headers = {"Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = content
+        async with self._sent(verb, path, query, headers, body, what or f"{verb} {path}") as response:
+            return await response.read()
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, *, query: Mapping[str, str], accept: str) -> AsyncIterator[aiohttp.StreamReader]:
+        """A watch: the body as it comes, without a time limit of ours on the whole."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
+        async with self._sent("GET", path, query, {"Accept": accept}, None, f"watch {path}", limits) as response:
+            yield response.content
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @contextlib.asynccontextmanager
+    async def _sent(
+        self,
+        verb: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        headers: dict[str, str],
+        body: bytes | None,
+        what: str,
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = URL(f"{self._config.server}{path}{'?' + urlencode(query) if query else ''}", encoded=True)
+        authorization = self._config.token.header()
+        if authorization:
+            headers["Authorization"] = authorization
+        more = {"timeout": limits} if limits else {}
+        try:
+            async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more) as response:  # type: ignore[arg-type]  # aiohttp's TypedDict wants literal keys
+                if response.status >= 300:
+                    if response.status == 401:
+                        self._config.token.expire()
+                    raise refusal(response.status, await response.read(), what, response.headers.get("Retry-After", ""))
+                yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            # The class says what happened; the text of a library may hold addresses and headers.
+            raise Busy(f"{what}: no answer from the API server ({type(error).__name__})") from None
+
+
+def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> ClusterError:
+    """The error for an answer that is no success."""
+    try:
+        told = _refusal.decode(body)
+    except msgspec.MsgspecError:
+        told = Refusal()
+    details = told.details or Details()
+    causes = tuple(cause.field for cause in details.causes if cause.field)
+    pause = float(retry_after) if retry_after.isdigit() else float(details.retryAfterSeconds) or None
+    told_as = f"{what}: {status} {told.reason}".rstrip()
+    kind: type[ClusterError] = Busy
+    match status, told.reason:
+        case 404, _:
+            kind = ObjectGone
+        case 403, _ if any(cause.reason == "NamespaceTerminating" for cause in details.causes):
+            kind = NamespaceTerminating
+        case 403 | 401, _:
+            remedy = "give the operator's ServiceAccount this right back (deploy/base has its role)"
+            if status == 403 and " cannot " not in told.message:
+                remedy = "an admission policy or a quota of the namespace refuses it; change that, or the ManagedSecret"
+            kind, told_as = Forbidden, f"{told_as}: {remedy}"
+        case 409, "AlreadyExists":
+            kind = AlreadyExists
+        case 409, _:
+            kind = ClusterConflict
+        case 410, _:
+            kind = Expired
+        case 400 | 413 | 422, _:
+            kind = Unprocessable
+    return kind(told_as, status=status, causes=causes, retry_after=pause)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """A JSON object of the API server's, for the rare paths that need all of it."""
+    found = msgspec.json.decode(body)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,256 @@
+"""The cache of our own objects, and the way their status goes back.
+
+Fed by watch events, keyed by name, compared by uid: an older incarnation's end never removes a
+newer one, and an older event never undoes a status that we wrote since.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from keyturn.kube.client import MERGE, METADATA, METADATA_LIST, Client
+from keyturn.kube.metadata import Metadata, partial, partial_list
+from keyturn.model.errors import ObjectGone, Rejected
+from keyturn.model.ids import API_VERSION, GROUP, RECONCILE_ANNOTATION, VERSION, Kind, ObjectRef, SecretRef
+from keyturn.model.objects import Cached, Managed, ProviderObject
+from keyturn.model.order import Order, ProviderOrder
+from keyturn.model.parse import parse_managed_secret, parse_provider
+from keyturn.model.status import (
+    ProviderStatus,
+    Status,
+    provider_status_as_dict,
+    provider_status_from,
+    status_as_dict,
+    status_from,
+)
+
+_Key = TypeVar("_Key")
+_encode = msgspec.json.Encoder().encode
+
+
+def managed_from(raw: Mapping[str, Any]) -> Managed:
+    """A ManagedSecret as the API server holds it; a spec that cannot be parsed is kept as its `Rejected`."""
+    meta = raw["metadata"]
+    order: Order | Rejected
+    try:
+        order = parse_managed_secret(meta["name"], meta["namespace"], raw.get("spec") or {})
+    except Rejected as refusal:
+        order = refusal
+    return Managed(
+        ref=ObjectRef(Kind.MANAGED_SECRET, meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta.get("resourceVersion", ""),
+        deleting="deletionTimestamp" in meta,
+        order=order,
+        status=status_from(raw.get("status") or {}),
+        reconcile_token=(meta.get("annotations") or {}).get(RECONCILE_ANNOTATION, ""),
+    )
+
+
+def provider_from(kind: Kind, raw: Mapping[str, Any]) -> ProviderObject:
+    """A SecretProvider or ClusterSecretProvider as the API server holds it."""
+    meta = raw["metadata"]
+    order: ProviderOrder | Rejected
+    try:
+        order = parse_provider(kind, raw.get("spec") or {})
+    except Rejected as refusal:
+        order = refusal
+    return ProviderObject(
+        ref=ObjectRef(kind, meta.get("namespace", ""), meta["name"]),
+        uid=meta["uid"],
+        generation=meta.get("generation", 0),
+        resource_version=meta.get("resourceVersion", ""),
+        deleting="deletionTimestamp" in meta,
+        order=order,
+        status=provider_status_from(raw.get("status") or {}),
+    )
+
+
+@dataclass(slots=True)
+class ObjectCache:
+    """Our objects by name, with the two look-ups that events need: by target and by provider."""
+
+    client: Client
+    _objects: dict[ObjectRef, Cached] = field(default_factory=dict)
+    _by_target: dict[SecretRef, set[ObjectRef]] = field(default_factory=dict)
+    _by_provider: dict[ObjectRef, set[ObjectRef]] = field(default_factory=dict)
+    _namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def managed(self, ref: ObjectRef) -> Managed | None:
+        found = self._objects.get(ref)
+        return found if isinstance(found, Managed) else None
+
+    def provider(self, ref: ObjectRef) -> ProviderObject | None:
+        found = self._objects.get(ref)
+        return found if isinstance(found, ProviderObject) else None
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        return self._namespaces.get(namespace)
+
+    def refs(self, kind: Kind) -> list[ObjectRef]:
+        """All that the cache holds of a kind."""
+        return [ref for ref in self._objects if ref.kind is kind]
+
+    def all_managed(self) -> list[Managed]:
+        return [found for found in self._objects.values() if isinstance(found, Managed)]
+
+    def aiming_at(self, target: SecretRef) -> set[ObjectRef]:
+        """The ManagedSecrets whose order or status names that Secret."""
+        return self._by_target.get(target, set())
+
+    def using(self, provider: ObjectRef) -> set[ObjectRef]:
+        """The ManagedSecrets that draw on that provider."""
+        return self._by_provider.get(provider, set())
+
+    def put(self, found: Cached) -> bool:
+        """Takes an object in; True where it brings news, False where it only echoes what we know or wrote."""
+        before = self._objects.get(found.ref)
+        if before is not None and before.uid == found.uid and _is_older(found, before):
+            return False
+        self._objects[found.ref] = found
+        if isinstance(before, Managed):
+            self._unindex(before)
+        if isinstance(found, Managed):
+            self._index(found)
+        return before is None or _essence(found) != _essence(before)
+
+    def remove(self, ref: ObjectRef, uid: str) -> bool:
+        """Takes an incarnation out; False where it is not the one that we hold."""
+        found = self._objects.get(ref)
+        if found is None or found.uid != uid:
+            return False
+        del self._objects[ref]
+        if isinstance(found, Managed):
+            self._unindex(found)
+        return True
+
+    def put_namespace(self, found: Metadata) -> bool:
+        """Takes a namespace's labels; True where they changed."""
+        changed = self._namespaces.get(found.name) != found.labels
+        self._namespaces[found.name] = found.labels
+        return changed
+
+    def drop_namespace(self, name: str) -> None:
+        self._namespaces.pop(name, None)
+
+    async def is_alive(self, ref: ObjectRef, uid: str = "") -> bool:
+        try:
+            found = partial.decode(await self.client.request("GET", path_of(ref), accept=METADATA, what=f"look at {ref}")).metadata
+        except ObjectGone:
+            return False
+        return found.deletion_timestamp is None and uid in ("", found.uid)
+
+    async def list_uids(self, kind: Kind, namespace: str = "") -> dict[ObjectRef, str]:
+        """What the API server holds of a kind: one metadata list, to compare the cache with (cluster rule 23)."""
+        found: dict[ObjectRef, str] = {}
+        token = ""
+        while True:
+            query = {"limit": "500", **({"continue": token} if token else {})}
+            body = await self.client.request(
+                "GET", collection(kind, namespace), query=query, accept=METADATA_LIST, what=f"list {kind.plural}"
+            )
+            page = partial_list.decode(body)
+            found |= {ObjectRef(kind, i.metadata.namespace, i.metadata.name): i.metadata.uid for i in page.items or ()}
+            token = page.metadata.continue_
+            if not token:
+                return found
+
+    async def write(self, managed: Managed, status: Status) -> None:
+        version = await self._write_status(managed, status_as_dict(status))
+        self._keep(managed, replace(managed, status=status, resource_version=version))
+
+    async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
+        version = await self._write_status(provider, provider_status_as_dict(status))
+        self._keep(provider, replace(provider, status=status, resource_version=version))
+
+    async def _write_status(self, about: Cached, status: Mapping[str, Any]) -> str:
+        # The uid makes it a 409 for a successor of the same name.
+        body = _encode({"apiVersion": API_VERSION, "kind": about.ref.kind, "metadata": {"uid": about.uid}, "status": status})
+        answer = await self.client.request(
+            "PATCH",
+            f"{path_of(about.ref)}/status",
+            body,
+            query={"fieldManager": "keyturn"},
+            accept=METADATA,
+            content=MERGE,
+            what=f"status of {about.ref}",
+        )
+        return partial.decode(answer).metadata.resource_version
+
+    def _keep(self, written: Cached, now: Cached) -> None:
+        held = self._objects.get(written.ref)
+        if held is None or held.uid != written.uid:
+            return
+        if isinstance(held, Managed) and isinstance(now, Managed):
+            # The spec may have moved on while the status was on its way: only the status is ours to set.
+            self.put(replace(held, status=now.status, resource_version=_newer(held.resource_version, now.resource_version)))
+        elif isinstance(held, ProviderObject) and isinstance(now, ProviderObject):
+            self.put(replace(held, status=now.status, resource_version=_newer(held.resource_version, now.resource_version)))
+
+    def _index(self, found: Managed) -> None:
+        for target in _targets(found):
+            self._by_target.setdefault(target, set()).add(found.ref)
+        for provider in _providers(found):
+            self._by_provider.setdefault(provider, set()).add(found.ref)
+
+    def _unindex(self, found: Managed) -> None:
+        for target in _targets(found):
+            _take_out(self._by_target, target, found.ref)
+        for provider in _providers(found):
+            _take_out(self._by_provider, provider, found.ref)
+
+
+def _take_out(index: dict[_Key, set[ObjectRef]], key: _Key, ref: ObjectRef) -> None:
+    held = index.get(key, set())
+    held.discard(ref)
+    if not held:
+        index.pop(key, None)
+
+
+def collection(kind: Kind, namespace: str = "") -> str:
+    """The URL path of a kind, in one namespace or in all."""
+    base = f"/apis/{GROUP}/{VERSION}"
+    return f"{base}/namespaces/{namespace}/{kind.plural}" if namespace else f"{base}/{kind.plural}"
+
+
+def path_of(ref: ObjectRef) -> str:
+    return f"{collection(ref.kind, ref.namespace)}/{ref.name}"
+
+
+def _targets(found: Managed) -> set[SecretRef]:
+    targets = {SecretRef(found.ref.namespace, found.status.target.name)} if found.status.target else set()
+    return targets | ({found.target} if found.target else set())
+
+
+def _providers(found: Managed) -> set[ObjectRef]:
+    if isinstance(found.order, Rejected):
+        return set()
+    return {
+        ObjectRef(e.provider.kind, found.ref.namespace if e.provider.kind is Kind.SECRET_PROVIDER else "", e.provider.name)
+        for e in found.order.entries
+        if e.provider
+    }
+
+
+def _essence(found: Cached) -> tuple[object, ...]:
+    """What, when it differs, is news: not the resourceVersion, which moves with our own writes as well."""
+    token = found.reconcile_token if isinstance(found, Managed) else ""
+    return (found.uid, found.generation, found.deleting, token, found.status)
+
+
+def _is_older(found: Cached, held: Cached) -> bool:
+    """Whether an event is from before what we hold. Versions of one resource are comparable as numbers (its source: KEP-5504)."""
+    try:
+        return int(found.resource_version) < int(held.resource_version)
+    except ValueError:
+        return False
+
+
+def _newer(one: str, other: str) -> str:
+    try:
+        return max(one, other, key=int)
+    except ValueError:
+        return other

@@ -1,0 +1,169 @@
+"""Core Secrets: seen as metadata alone, written by create, forced apply and one merge patch.
+
+Every answer is asked for as metadata, also to our own writes; data are read by name only, and
+only where `SecretReader.read` is called for.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from keyturn.kube.client import APPLY, JSON, MERGE, METADATA, Client
+from keyturn.kube.metadata import Metadata, live_of, partial
+from keyturn.model.errors import ClusterConflict, ObjectGone
+from keyturn.model.ids import CHANGED_AT_ANNOTATION, SecretRef
+from keyturn.model.plan import Desired, Leftover, Live, Owner
+from keyturn.model.sensitive import Sensitive
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Data(msgspec.Struct):
+    data: dict[str, str] = {}
+
+
+_data = msgspec.json.Decoder(_Data)
+
+
+@dataclass(slots=True)
+class SecretCache:
+    """The Secrets that carry our label, from the watch, and reads of others by name. ``on_change`` hears of each."""
+
+    client: Client
+    on_change: Callable[[SecretRef], None] = lambda _: None
+    _seen: dict[SecretRef, Live] = field(default_factory=dict)
+
+    def seen(self, ref: SecretRef) -> Live | None:
+        return self._seen.get(ref)
+
+    def all_seen(self) -> Mapping[SecretRef, Live]:
+        return self._seen
+
+    def put(self, found: Metadata) -> None:
+        live = live_of(found)
+        if self.keep(live):
+            self.on_change(live.ref)
+
+    def drop(self, key: tuple[str, str], uid: str) -> None:
+        ref = SecretRef(*key)
+        held = self._seen.get(ref)
+        if held is not None and held.uid == uid:
+            del self._seen[ref]
+        self.on_change(ref)
+
+    def keep(self, live: Live) -> bool:
+        """Takes in what a watch or our own write brought; False where we know it, or something newer, already."""
+        held = self._seen.get(live.ref)
+        if held is not None and held.uid == live.uid and not _is_newer(live.resource_version, held.resource_version):
+            return False
+        self._seen[live.ref] = live
+        return True
+
+    async def look(self, ref: SecretRef) -> Live | None:
+        try:
+            body = await self.client.request("GET", path_of(ref), accept=METADATA, what=f"look at {ref}")
+        except ObjectGone:
+            return None
+        return live_of(partial.decode(body).metadata)
+
+    async def read(self, ref: SecretRef) -> Mapping[str, Sensitive] | None:
+        try:
+            found = _data.decode(await self.client.request("GET", path_of(ref), accept=JSON, what=f"read {ref}"))
+        except ObjectGone:
+            return None
+        try:
+            return {key: Sensitive(base64.b64decode(value, validate=True)) for key, value in found.data.items()}
+        except binascii.Error:
+            raise ClusterConflict(f"{ref} holds data that are no base64") from None
+
+
+@dataclass(slots=True)
+class SecretEditor:
+    """Writes Secrets, and takes each answer into the cache, so that its echo in the watch is no news."""
+
+    client: Client
+    cache: SecretCache
+
+    async def create(self, desired: Desired, changed_at: str) -> Live:
+        return await self._write(
+            "POST", collection(desired.ref.namespace), _body(desired, changed_at), JSON, desired, f"create {desired.ref}"
+        )
+
+    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
+        return await self._write("PATCH", path_of(desired.ref), _body(desired, changed_at, uid), APPLY, desired, f"apply {desired.ref}")
+
+    async def strip(self, live: Live, leftover: Leftover, keep_owners: Collection[str] | None = None) -> Live:
+        metadata: dict[str, Any] = {"uid": live.uid, "resourceVersion": live.resource_version}
+        if leftover.labels:
+            metadata["labels"] = dict.fromkeys(sorted(leftover.labels))
+        if leftover.annotations:
+            metadata["annotations"] = dict.fromkeys(sorted(leftover.annotations))
+        if keep_owners is not None:
+            metadata["ownerReferences"] = [_reference(o) for o in live.owners if o.uid in keep_owners]
+        body: dict[str, Any] = {"metadata": metadata}
+        if leftover.data:
+            body["data"] = dict.fromkeys(sorted(leftover.data))
+        answer = await self.client.request(
+            "PATCH",
+            path_of(live.ref),
+            _encode(body),
+            query={"fieldManager": "keyturn"},
+            accept=METADATA,
+            content=MERGE,
+            what=f"strip {live.ref}",
+        )
+        return self._keep(answer)
+
+    async def delete(self, live: Live) -> None:
+        body = _encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": live.uid}})
+        try:
+            await self.client.request("DELETE", path_of(live.ref), body, accept=METADATA, what=f"delete {live.ref}")
+        except ObjectGone:
+            return
+
+    async def _write(self, verb: str, path: str, body: bytes, content: str, desired: Desired, what: str) -> Live:
+        query = {"fieldManager": desired.manager, **({"force": "true"} if content == APPLY else {})}
+        return self._keep(await self.client.request(verb, path, body, query=query, accept=METADATA, content=content, what=what))
+
+    def _keep(self, answer: bytes) -> Live:
+        live = live_of(partial.decode(answer).metadata)
+        self.cache.keep(live)
+        return live
+
+
+def _body(desired: Desired, changed_at: str, uid: str = "") -> bytes:
+    metadata: dict[str, Any] = {
+        "name": desired.ref.name,
+        "labels": dict(desired.labels),
+        "annotations": {**desired.annotations, CHANGED_AT_ANNOTATION: changed_at},
+    }
+    if uid:
+        metadata["uid"] = uid
+    if desired.owner is not None:
+        metadata["ownerReferences"] = [_reference(desired.owner)]
+    data = {key: base64.b64encode(value.reveal()).decode() for key, value in desired.data.items()}
+    return _encode({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": desired.type, "data": data})
+
+
+def _reference(owner: Owner) -> dict[str, Any]:
+    reference: dict[str, Any] = {"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid}
+    return reference | ({"controller": True} if owner.controller else {})
+
+
+def collection(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/secrets"
+
+
+def path_of(ref: SecretRef) -> str:
+    return f"{collection(ref.namespace)}/{ref.name}"
+
+
+def _is_newer(version: str, held: str) -> bool:
+    try:
+        return int(version) > int(held)
+    except ValueError:
+        return version != held

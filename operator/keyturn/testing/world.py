@@ -1,0 +1,192 @@
+"""A whole operator on fakes: a cluster and providers in memory, virtual time, and a tape of everything that it does.
+
+    def test_a_new_object_becomes_a_secret() -> None:
+        async def story() -> None:
+            stage = Stage()
+            ...
+            await stage.close()
+
+        play(story)
+
+A `Stage` is one process. `Stage.restart` ends it and starts another one on the same cluster.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keyturn.decide.admit import Limits
+from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
+from keyturn.decide.judge import Patience
+from keyturn.flow.check import wake_users
+from keyturn.flow.refresher import CACHE_BYTES, Refresher
+from keyturn.flow.settle import settle
+from keyturn.flow.workers import work
+from keyturn.flow.workqueue import Lane, WorkQueue
+from keyturn.flow.world import KeyHolder, World
+from keyturn.model.ids import ObjectRef, SecretRef
+from keyturn.model.objects import Cached, Managed
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.status import Status
+from keyturn.testing.clock import FakeClock, play
+from keyturn.testing.cluster import FakeCluster
+from keyturn.testing.records import Counts, RecordingAudit, RecordingEvents, Tape
+from keyturn.testing.sources import FakeProviderSource, FakeSource
+
+__all__ = [
+    "KEY",
+    "OTHER_KEY",
+    "Counts",
+    "FakeClock",
+    "FakeCluster",
+    "FakeProviderSource",
+    "FakeSource",
+    "RecordingAudit",
+    "RecordingEvents",
+    "Stage",
+    "Tape",
+    "play",
+]
+
+KEY = FingerprintKey.of(Sensitive(bytes(range(KEY_BYTES))))
+OTHER_KEY = FingerprintKey.of(Sensitive(bytes(reversed(range(KEY_BYTES)))))
+DEADLINE_TURNS = 100_000
+
+
+@dataclass(slots=True)
+class Stage:
+    """One operator process on fakes; make it inside a running loop (`play` gives one with virtual time)."""
+
+    tape: Tape = field(default_factory=Tape)
+    clock: FakeClock = field(default_factory=FakeClock)
+    key: FingerprintKey = KEY
+    controller_class: str = ""
+    cache_bytes: int = CACHE_BYTES
+    cluster: FakeCluster = field(init=False)
+    providers: FakeProviderSource = field(init=False)
+    audit: RecordingAudit = field(init=False)
+    events: RecordingEvents = field(init=False)
+    counts: Counts = field(default_factory=Counts)
+    world: World = field(init=False)
+    _known: dict[ObjectRef, Cached] = field(default_factory=dict)
+    _workers: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.cluster = FakeCluster(self.tape, self.clock)
+        self.providers = FakeProviderSource(self.tape)
+        self.audit = RecordingAudit(self.tape)
+        self.events = RecordingEvents(self.tape)
+        self._begin()
+
+    def _begin(self) -> None:
+        queue = WorkQueue()
+        self.world = World(
+            objects=self.cluster,
+            statuses=self.cluster,
+            reader=self.cluster,
+            writer=self.cluster,
+            refresher=Refresher(self.providers, self.audit, self.clock, self._wake, cache_bytes=self.cache_bytes),
+            audit=self.audit,
+            events=self.events,
+            telemetry=self.counts,
+            clock=self.clock,
+            queue=queue,
+            limits=Limits("keyturn-system"),
+            patience=Patience(),
+            entropy=lambda: 0.5,
+            started=self.clock.now(),
+            controller_class=self.controller_class,
+            fingerprint=KeyHolder(self.key, ""),
+        )
+        self.cluster.on_object, self.cluster.on_secret = self._hear, self._hear_secret
+        self.cluster.forget_caches()
+        self._known = dict(self.cluster.objects)
+        for ref in self._known:
+            queue.add(ref)
+
+    def source(self, name: str = "vault", **values: str) -> FakeSource:
+        """What the provider of that name holds; keyword arguments add to it."""
+        found = self.providers.sources.setdefault(name, FakeSource())
+        found.values.update(values)
+        return found
+
+    async def settle(self, ref: ObjectRef) -> None:
+        """One look at one object, as a worker does it, without the queue."""
+        await settle(ref, self.world)
+
+    def start(self, workers: int = 1) -> None:
+        """Workers at the queue, until `close`."""
+        self._workers = asyncio.create_task(work(self.world, workers), name="workers")
+
+    async def quiet(self) -> None:
+        """Until the queue is empty, whatever is planned for later."""
+        for _ in range(DEADLINE_TURNS):
+            await asyncio.sleep(0)
+            if not len(self.world.queue):
+                return
+        raise TimeoutError("the queue does not come to rest")
+
+    async def passes(self, seconds: float) -> None:
+        """Virtual time goes by, and what became due in it is done."""
+        await asyncio.sleep(seconds)
+        await self.quiet()
+
+    async def restart(self) -> None:
+        """The process ends, with all it remembers, and another one begins on the same cluster."""
+        was_working = self._workers is not None
+        await self.close()
+        self._begin()
+        if was_working:
+            self.start()
+
+    async def close(self) -> None:
+        """Ends what runs."""
+        if self._workers is not None:
+            self._workers.cancel()
+            await asyncio.wait({self._workers})
+            self._workers = None
+        await self.world.refresher.close()
+
+    def managed(self, ref: ObjectRef) -> Managed:
+        """A ManagedSecret as the cluster holds it."""
+        found = self.cluster.objects[ref]
+        assert isinstance(found, Managed), f"{ref} is no ManagedSecret"
+        return found
+
+    def status(self, ref: ObjectRef) -> Status:
+        return self.managed(ref).status
+
+    def reason(self, ref: ObjectRef) -> str:
+        """The reason of Ready, '' before the first status."""
+        ready = self.status(ref).condition("Ready")
+        return ready.reason if ready else ""
+
+    def data(self, ref: SecretRef) -> Mapping[str, str]:
+        """A Secret's data in clear."""
+        return {key: value.reveal().decode() for key, value in self.cluster.secrets[ref].data.items()}
+
+    def _wake(self, ref: ObjectRef) -> None:
+        self.world.mark_dirty(ref)
+        self.world.queue.add(ref, Lane.ROUTINE)
+
+    def _hear(self, ref: ObjectRef) -> None:
+        """What the handlers make of an object's event."""
+        found, before = self.cluster.objects.get(ref), self._known.get(ref)
+        if found is None:
+            self._known.pop(ref, None)
+            self.world.forget(ref)
+            if isinstance(before, Managed) and before.target is not None:
+                for other in self.cluster.aiming_at(before.target):
+                    self.world.queue.add_after(other, 1.0, Lane.URGENT)
+            elif before is not None:
+                self.world.refresher.close_shelf(ref)
+                wake_users(ref, self.world)
+            return
+        self._known[ref] = found
+        self.world.queue.add(ref, Lane.URGENT)
+        if not isinstance(found, Managed) and (before is None or (before.uid, before.generation) != (found.uid, found.generation)):
+            wake_users(ref, self.world)
+
+    def _hear_secret(self, target: SecretRef) -> None:
+        for ref in self.cluster.aiming_at(target):
+            self.world.queue.add(ref, Lane.URGENT)
