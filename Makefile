@@ -9,14 +9,15 @@ WITH ?=
 BIN := .venv/bin
 CONTROLPLANE := PYTHONPATH=tests $(BIN)/python -m controlplane
 # The suites that need no cluster and take seconds.
-FAST := $(wildcard tests/architecture tests/unit tests/property tests/golden)
+FAST := $(wildcard tests/architecture tests/unit tests/property tests/golden tests/flow tests/crash)
 # Set-up is done for exactly these inputs.
 STAMP := .venv/.ready-$(shell cat pyproject.toml requirements/dev.txt | git hash-object --stdin)
 PYTHON = $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 # What is made from the models, and how, below a folder.
-GENERATED := crds charts/keyturn/files/crds docs/api.md
-generate = $(BIN)/keyturn crds --out $(1)/crds --out $(1)/charts/keyturn/files/crds --docs $(1)/docs/api.md
+GENERATED := crds charts/keyturn/files/crds docs/api.md docs/reasons.md
+generate = $(BIN)/keyturn crds --out $(1)/crds --out $(1)/charts/keyturn/files/crds --docs $(1)/docs/api.md \
+	&& $(BIN)/keyturn reasons --out $(1)/docs/reasons.md
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/keyturn/__init__.py)
 
 # A KUBECONFIG that merely stands in the environment names no cluster: it must be typed, `make demo KUBECONFIG=F`.
@@ -78,7 +79,7 @@ demo: setup ## From nothing to a Secret that follows its source, on a control pl
 run: setup ## A control plane and the operator until Ctrl-C; prints the kubeconfig
 	@$(CONTROLPLANE) run $(CLUSTER) </dev/null
 
-crds: setup ## Writes crds/, the chart's copy of it and docs/api.md from the models
+crds: setup ## Writes crds/, the chart's copy of it, docs/api.md and docs/reasons.md from the models
 	$(call generate,.)
 
 verify: setup ## Fails when a generated file differs from what would be generated

@@ -8,6 +8,7 @@ import signal
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from keyturn import __version__
 from keyturn.decide.admit import Limits
@@ -77,8 +78,8 @@ def assemble(settings: Settings, config: ClusterConfig) -> Engine:
         telemetry=metrics,
         clock=clock,
         queue=queue,
-        limits=Limits(settings.operator_namespace, settings.allow_secret_types),
-        patience=Patience(settings.stale_floor_s, settings.denial_grace_s),
+        limits=Limits(settings.operator_namespace, settings.allow_secret_types, settings.is_cluster_wide),
+        patience=Patience(settings.stale_floor_s, settings.denial_grace_s, settings.check_period_s, settings.conflict_window_s),
         entropy=random.random,
         started=clock.now(),
         controller_class=settings.controller_class,
@@ -94,6 +95,12 @@ def assemble(settings: Settings, config: ClusterConfig) -> Engine:
     return Engine(settings, config, client, world, cache, secrets, news, events, metrics, watches)
 
 
+def note_unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs what no task heard of, without the repr that asyncio would print: it may hold what a library choked on."""
+    error = context.get("exception")
+    log.warning("unheard of: %s", context.get("message", ""), exc_info=error if isinstance(error, BaseException) else None)
+
+
 async def run(settings: Settings) -> None:
     """Runs the operator until SIGTERM or SIGINT. Raises a `KeyturnError` where it cannot go on."""
     stop = asyncio.Event()
@@ -103,6 +110,7 @@ async def run(settings: Settings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
+    asyncio.get_running_loop().set_exception_handler(note_unheard)
     engine = assemble(settings, config)
     engine.take_signals = take_signals
     take_signals()

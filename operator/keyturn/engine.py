@@ -109,6 +109,7 @@ class Engine:
                 error = None if task.cancelled() else task.exception()
                 if error is not None or task.get_name() != WARM_UP:
                     stop.cancel()
+                    log.error("%s ended", task.get_name(), exc_info=error)
                     raise Ended(f"{task.get_name()} ended: {_cause(error)}") from error
 
     async def _listen(self, stop: asyncio.Event) -> None:
@@ -128,6 +129,7 @@ class Engine:
         self.waits_for = ""
         self.world.queue.resume()
         log.info("ready", extra={"version": __version__, "secrets": len(self.secrets.all_seen())})
+        await self._compare_schemas()
 
     async def _compare_until_done(self, kind: Kind) -> None:
         while True:
@@ -162,20 +164,20 @@ class Engine:
 
     async def _wait_for_crds(self, stop: asyncio.Event) -> None:
         """Kopf ends or goes deaf where a CRD is missing at its start, so that we wait for ours (cluster rule 24)."""
-        wanted, told = {kind.plural for kind in self.kinds}, False
+        wanted = {kind.plural for kind in self.kinds}
         while not stop.is_set():
             try:
                 missing = wanted - await discovery.served(self.client)
+                told = f"waiting for the CRDs of {', '.join(sorted(missing))} (kubectl apply -k crds)"
             except ClusterError as error:
-                missing, told = {str(error)}, False
+                missing, told = wanted, f"waiting for the API server: {error}"
             if not missing:
-                return await self._compare_schemas()
-            if not told:
-                log.warning("waiting for the CRDs: %s (kubectl apply -k crds)", ", ".join(sorted(missing)))
-                told = True
+                return
+            if told != self.waits_for:
+                log.warning(told)
+            self.waits_for = told
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stop.wait(), CRD_WAIT_S)
-        return None
 
     async def _compare_schemas(self) -> None:
         for kind in self.kinds:

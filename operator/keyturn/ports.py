@@ -111,7 +111,7 @@ class SecretWriter(Protocol):
         """
 
     async def delete(self, live: Live) -> None:
-        """Deletes this incarnation. Already gone is fine."""
+        """Deletes it if nothing moved since ``live``, such as a key that another wrote to it. Already gone is fine."""
 
 
 class AuditLog(Protocol):

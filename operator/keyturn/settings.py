@@ -22,6 +22,8 @@ class Settings:
     relist_s: float = 600.0
     stale_floor_s: float = 300.0
     denial_grace_s: float = 600.0
+    check_period_s: float = 300.0
+    conflict_window_s: float = 600.0
     stop_grace_s: float = 10.0
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import KeyturnError
@@ -69,6 +69,7 @@ class Metrics:
     """The operator's numbers. Labels are reasons, verbs and provider types: nothing that a tenant names."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         self.registry = CollectorRegistry()
         self._syncs = Histogram(
             "keyturn_sync_duration_seconds",

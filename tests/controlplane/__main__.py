@@ -49,11 +49,11 @@ def run(cluster: Cluster, screen: Screen) -> None:
     sources = cluster.folder / "sources"
     sources.mkdir()
     with keyturn_in(cluster, sources, screen):
-        screen.heading("Until Ctrl-C:")
-        screen.command(f"export KUBECONFIG={cluster.kubeconfig}")
-        screen.note(f"The file provider reads below {sources}")
-        screen.note(f"The operator writes to {cluster.folder}/operator.log")
         try:
+            screen.heading("Until Ctrl-C:")
+            screen.command(f"export KUBECONFIG={cluster.kubeconfig}")
+            screen.note(f"The file provider reads below {sources}")
+            screen.note(f"The operator writes to {cluster.folder}/operator.log")
             while not (ended := [name for name, returncode in cluster.hold.returncodes().items() if returncode is not None]):
                 time.sleep(1)
         except KeyboardInterrupt:

@@ -56,13 +56,12 @@ class Keeper:
     def _hear(self, holder: socket.socket) -> None:
         """Does what a holder asks; one that is gone, or makes no sense, holds no more."""
         try:
-            line = _line(holder)
-            request = json.loads(line) if line else {"do": "leave"}
-            if request["do"] == "leave":
-                self._sockets.unregister(holder)
-            answer = self._do(**request)
-            if line:
-                holder.sendall(json.dumps(answer).encode() + b"\n")
+            for line in _lines(holder) or [b'{"do": "leave"}']:
+                request = json.loads(line)
+                if request["do"] == "leave":
+                    self._sockets.unregister(holder)
+                answer = json.dumps(self._do(**request)).encode() + b"\n"
+                holder.sendall(answer)
         except (OSError, ValueError, LookupError, TypeError) as error:
             print(f"keeper: a holder is dropped: {type(error).__name__}: {error}", file=sys.stderr)
             if holder in {key.fileobj for key in self._sockets.get_map().values()}:
@@ -122,14 +121,14 @@ class Keeper:
         remove(self._folder)
 
 
-def _line(holder: socket.socket) -> bytes:
-    """A request, or nothing when the holder has gone. A holder sends one and waits, so nothing comes after the line."""
-    line = b""
-    while not line.endswith(b"\n"):
+def _lines(holder: socket.socket) -> list[bytes]:
+    """What a holder asks, or nothing when it has gone. A Ctrl-C may have cut its waiting short, so there may be several."""
+    lines = b""
+    while not lines.endswith(b"\n"):
         if not (got := holder.recv(65536)):
-            return b""
-        line += got
-    return line
+            return []
+        lines += got
+    return lines.splitlines()
 
 
 def remove(folder: Path) -> None:

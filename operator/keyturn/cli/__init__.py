@@ -12,28 +12,28 @@ _COMMANDS = {
     "run": ("keyturn.cli.run", "Run the operator."),
     "release": ("keyturn.cli.release", "Let go of all Secrets, before CRDs are deleted."),
     "version": ("keyturn.cli.version", "Say which version this is."),
+    # Without a text, so not listed: tools of the build, which nobody who uses Keyturn needs.
+    "crds": ("keyturn.cli.crds", ""),
+    "reasons": ("keyturn.cli.reasons", ""),
 }
-# Tools of the build: they can be called, but nobody who uses Keyturn needs them.
-_TOOLS = {"crds": "keyturn.cli.crds", "reasons": "keyturn.cli.reasons"}
-_MODULES = {name: module for name, (module, _) in _COMMANDS.items()} | _TOOLS
 
 
 class Lazy(click.Group):
     """A group that imports a command's module when the command is called."""
 
     def list_commands(self, _: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+        return sorted(name for name, (_, text) in _COMMANDS.items() if text)
 
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
-        if name not in _MODULES:
+        if name not in _COMMANDS:
             return None
-        module = importlib.import_module(_MODULES[name])
+        module = importlib.import_module(_COMMANDS[name][0])
         command = getattr(module, name)
         return command if isinstance(command, click.Command) else None
 
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+            formatter.write_dl([(name, _COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

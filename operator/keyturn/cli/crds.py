@@ -4,12 +4,15 @@ from pathlib import Path
 
 import click
 
+from keyturn.cli.needs import need_operator
 
-@click.command("crds")
+
+@click.command("crds", hidden=True)
 @click.option("--out", "folders", multiple=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write the CRDs to.")
 @click.option("--docs", "page", type=click.Path(dir_okay=False, path_type=Path), help="File to write the page of all fields to.")
 def crds(folders: tuple[Path, ...], page: Path | None) -> None:
     """Write the CRDs that this version of Keyturn works with."""
+    need_operator("keyturn crds")
     from keyturn.kube import crd_page
     from keyturn.kube import crds as made
     from keyturn.model.ids import Kind

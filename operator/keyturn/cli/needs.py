@@ -1,4 +1,4 @@
-"""What a command needs to be installed."""
+"""What commands share: what has to be installed, and how lists are given."""
 
 import importlib.util
 
@@ -10,3 +10,8 @@ def need_operator(command: str) -> None:
     for module in ("kopf", "aiohttp", "msgspec", "pydantic", "prometheus_client"):
         if importlib.util.find_spec(module) is None:
             raise MissingExtra("operator", command)
+
+
+def listed(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of a repeatable flag; in one value, commas part them too, as its twin in the environment needs."""
+    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())

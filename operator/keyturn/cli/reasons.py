@@ -32,25 +32,21 @@ The one exception was ordered: `SourceDeleted` with `deletionPolicy: Delete`.
 
 def page() -> str:
     """The whole page, in Markdown."""
-    rows = (f"| `{name}` | {_beside(name, row)} | {_again(row)} | {row.remedy or 'Nothing: all is well.'} |" for name, row in REASONS.items())
+    rows = (
+        f"| `{name}` | {_beside(name, row)} | {_again(row)} | {row.remedy or 'Nothing: all is well.'} |" for name, row in REASONS.items()
+    )
     return _HEAD + "\n".join([*rows, "", *_notes()]) + "\n"
 
 
 def _beside(name: str, row: Reason) -> str:
-    if row.polarity is Polarity.NONE:
-        return "nothing"
-    return f"`{row.polarity}`, {_ten_minutes_on()}" if name in DENIALS else f"`{row.polarity}`"
-
-
-def _ten_minutes_on() -> str:
-    return f"after ten minutes `{Polarity.STALLED}`"
+    lasting = f", after ten minutes `{Polarity.STALLED}`" if name in DENIALS else ""
+    return f"`{row.polarity}`{lasting}" if row.polarity else "nothing"
 
 
 def _again(row: Reason) -> str:
-    if row.polarity is Polarity.NONE:
+    if not row.polarity:
         return "with each refresh"
-    on_change = "when the object, its provider or its Secret changes"
-    return on_change if row.retry_s is None else f"after {_time(row.retry_s)}, then ever more rarely, at last every {_time(row.retry_max_s)}"
+    return "with each change" if row.retry_s is None else f"after {_time(row.retry_s)}, later every {_time(row.retry_max_s)}"
 
 
 def _time(seconds: float) -> str:
@@ -60,12 +56,17 @@ def _time(seconds: float) -> str:
 
 
 def _notes() -> Iterator[str]:
-    outages = " ".join(f"`{name}`" for name in REASONS if name in OUTAGES)
-    yield "A change of the object, of its provider or of its Secret is acted on at once, whatever this table says."
-    yield "So is a request: `kubectl annotate managedsecret app-db keyturn.dev/reconcile-requested-at=\"$(date)\" --overwrite`."
+    outages = ", ".join(f"`{name}`" for name in REASONS if name in OUTAGES)
+    yield "**With each change** means: of the object, of its provider, of its Secret or of its namespace's labels."
+    yield "To have it tried now:"
     yield ""
-    yield f"**Outages** ({outages}) of an object that was synced are not shown at first: its Secret holds the last good value, and `Ready`"
-    yield "stays `True` until that value is older than three refresh intervals, and than five minutes. Then the reason is `Stale`."
+    yield "```sh"
+    yield 'kubectl -n shop annotate managedsecret app-db keyturn.dev/reconcile-requested-at="$(date)" --overwrite'
+    yield "```"
+    yield ""
+    yield f"**Outages** ({outages}) of an object that was synced are not shown at first: its Secret holds"
+    yield "the last good value, and `Ready` stays `True` until that is older than three refresh intervals, and than five minutes."
+    yield "Then the reason is `Stale`."
     yield ""
     yield "**Providers** have the same reasons, and `Valid` where a log-in worked."
     yield ""

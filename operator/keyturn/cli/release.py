@@ -1,14 +1,25 @@
 """``keyturn release``: lets go of all Secrets, before CRDs are deleted."""
 
 import asyncio
+import os
+from pathlib import Path
 
 import click
+
+from keyturn.cli.needs import listed, need_operator
+from keyturn.model.errors import KeyturnError
+
+
+class NothingFound(KeyturnError):
+    """Nothing of ours is where the command was told to look."""
 
 
 @click.command()
 @click.option("-A", "--all-namespaces", is_flag=True, help="In all namespaces.")
 @click.option("-n", "--namespace", multiple=True, help="In this namespace; may be given again.")
-@click.option("--kubeconfig", envvar="KUBECONFIG", show_envvar=True, default="", help="The kubeconfig to use.")
+@click.option(
+    "--kubeconfig", envvar="KUBECONFIG", show_envvar=True, default="", help="The kubeconfig to use; without it, the one that kubectl uses."
+)
 @click.option("--context", default="", help="The context in the kubeconfig; without it, the current one.")
 def release(*, all_namespaces: bool, namespace: tuple[str, ...], kubeconfig: str, context: str) -> None:
     """Take our ownerReferences off all Secrets, so that they stay when ManagedSecrets go.
@@ -16,16 +27,27 @@ def release(*, all_namespaces: bool, namespace: tuple[str, ...], kubeconfig: str
     Data and marks stay as they are: an operator that is installed again takes the Secrets back.
     Refuses while an operator runs, and says which command stops it.
     """
-    if all_namespaces == bool(namespace):
+    # An empty name would mean all namespaces, and comes from an unset variable of a shell.
+    if all_namespaces == bool(namespace) or not all(listed((name,)) for name in namespace):
         message = "say where: -A for all namespaces, or -n NAMESPACE"
         raise click.UsageError(message)
-    released, looked_at = asyncio.run(_release(namespace, kubeconfig, context))
-    click.echo(f"released {released} of {looked_at} Secrets; ManagedSecrets and CRDs can be deleted now, and the Secrets stay")
+    namespaces = listed(namespace)
+    released, looked_at = asyncio.run(_release(namespaces, _kubeconfig(kubeconfig), context))
+    if namespaces and not looked_at:
+        raise NothingFound(f"no Secret of Keyturn's is in {', '.join(namespaces)}, so nothing was released; is the name right?")
+    what = f"ManagedSecrets of {', '.join(namespaces)}" if namespaces else "ManagedSecrets and CRDs"
+    click.echo(f"released {released} of {looked_at} Secrets; {what} can be deleted now, and the Secrets stay")
+
+
+def _kubeconfig(given: str) -> str:
+    """The file that kubectl would take: a person at a prompt means the cluster that kubectl means."""
+    if given:
+        return given.split(os.pathsep, maxsplit=1)[0]
+    usual = Path.home() / ".kube" / "config"
+    return str(usual) if usual.exists() else ""
 
 
 async def _release(namespaces: tuple[str, ...], kubeconfig: str, context: str) -> tuple[int, int]:
-    from keyturn.cli.needs import need_operator
-
     need_operator("keyturn release")
     from keyturn.kube import release as releasing
     from keyturn.kube.client import Client
@@ -34,7 +56,8 @@ async def _release(namespaces: tuple[str, ...], kubeconfig: str, context: str) -
     client = Client(load(kubeconfig, context))
     released = looked_at = 0
     try:
-        await releasing.check_stopped(client)
+        if not await releasing.check_stopped(client, namespaces):
+            click.echo("you may not list Deployments of the cluster: make sure yourself that no operator serves these namespaces", err=True)
         async for one in releasing.release(client, namespaces):
             looked_at += 1
             released += one.was_ours

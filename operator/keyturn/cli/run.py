@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from keyturn.cli.needs import need_operator
+from keyturn.cli.needs import listed, need_operator
 from keyturn.model.durations import seconds
 from keyturn.settings import Settings
 
@@ -15,17 +15,18 @@ _DEFAULTS = Settings()
 
 
 class Duration(click.ParamType[float]):
-    """A Go-style duration, given in seconds."""
+    """A Go-style duration of a second or more, given in seconds: a period of nothing would be a hot loop."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
         try:
-            return seconds(value)
+            given = value if isinstance(value, float) else seconds(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if given < 1:
+            self.fail("is less than a second; write 1s or more", param, ctx)
+        return given
 
 
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -89,6 +90,8 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
 @_period("--relist-period", "RELIST_PERIOD", _DEFAULTS.relist_s, "How often the cache is compared with a list.")
 @_period("--stale-floor", "STALE_FLOOR", _DEFAULTS.stale_floor_s, "How old a value may get, at least, before an outage makes it Stale.")
 @_period("--denial-grace", "DENIAL_GRACE", _DEFAULTS.denial_grace_s, "How long a denial may last before it is Stalled.")
+@_period("--check-period", "CHECK_PERIOD", _DEFAULTS.check_period_s, "How often a provider is logged in to, to see that it works.")
+@_period("--conflict-window", "CONFLICT_WINDOW", _DEFAULTS.conflict_window_s, "How long another writer's edits count before we pause.")
 @_period("--stop-grace", "STOP_GRACE", _DEFAULTS.stop_grace_s, "How long a stop waits for work under way.")
 def run(**flags: Any) -> None:
     """Run the operator, in a pod or beside a cluster, until SIGTERM or Ctrl-C."""
@@ -98,12 +101,12 @@ def run(**flags: Any) -> None:
     settings = Settings(
         kubeconfig=flags["kubeconfig"],
         context=flags["context"],
-        namespaces=_listed(flags["namespace"]),
+        namespaces=_namespaces(flags["namespace"]),
         controller_class=flags["controller_class"],
         operator_namespace=flags["operator_namespace"],
-        file_roots=_listed(flags["file_root"]),
-        env_prefixes=_listed(flags["env_prefix"]),
-        allow_secret_types=frozenset(_listed(flags["allow_secret_type"])),
+        file_roots=listed(flags["file_root"]),
+        env_prefixes=listed(flags["env_prefix"]),
+        allow_secret_types=frozenset(listed(flags["allow_secret_type"])),
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
         health_address=flags["health_address"],
         log_level=flags["log_level"],
@@ -111,6 +114,8 @@ def run(**flags: Any) -> None:
         relist_s=flags["relist_period"],
         stale_floor_s=flags["stale_floor"],
         denial_grace_s=flags["denial_grace"],
+        check_period_s=flags["check_period"],
+        conflict_window_s=flags["conflict_window"],
         stop_grace_s=flags["stop_grace"],
     )
     telemetry.set_up_logs(settings.log_level)
@@ -127,6 +132,9 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-def _listed(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Values of a repeatable flag; in one value, commas part them too, as its twin in the environment needs."""
-    return tuple(part.strip() for value in given for part in value.split(",") if part.strip())
+def _namespaces(given: tuple[str, ...]) -> tuple[str, ...]:
+    """An empty name would mean all namespaces, and comes from an unset variable of a shell."""
+    if given and not listed(given):
+        message = "--namespace names none; leave it out to serve the whole cluster"
+        raise click.UsageError(message)
+    return listed(given)

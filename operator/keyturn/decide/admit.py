@@ -31,6 +31,7 @@ class Limits:
 
     operator_namespace: str
     extra_types: frozenset[str] = frozenset()
+    serves_cluster_kinds: bool = True
 
 
 def check_target(namespace: str, order: Order, limits: Limits) -> SecretRef:

@@ -43,10 +43,8 @@ def diff(managed: Managed, order: Order, desired: Desired, sight: Sight) -> Plan
     once_ours = _once_ours(managed, live, desired)
     unowned = desired.owner is not None and all(o.uid != desired.owner.uid for o in live.owners)
     as_ordered = not once_ours and not unowned and not _extra_owner(managed, desired, live) and stands(desired, live)
-    # The type is not in metadata: after a change of the spec only an apply tells whether it has to become another.
-    is_new_spec = managed.is_synced and managed.status.generation != managed.generation
-    if former is None and as_ordered and not is_new_spec:
-        return Plan(Action.NOTHING, desired, live)
+    if as_ordered and _has_its_type(managed, desired, live):
+        return Plan(Action.NOTHING, desired, live, retire=former)
     is_drift = managed.status.generation == managed.generation and managed.status.revision == desired.revision
     return Plan(
         Action.CHANGE,
@@ -115,6 +113,18 @@ def _retired(managed: Managed, former: Live | None) -> Live | None:
     if former is None or target is None or former.uid != target.uid or former.deleting:
         return None
     return former if any(o.uid == managed.uid for o in former.owners) else None
+
+
+def _has_its_type(managed: Managed, desired: Desired, live: Live) -> bool:
+    """Whether the type is known to be as ordered. It is not in metadata, so that in doubt only an apply tells.
+
+    After a change of the spec it is in doubt, also while that fails and is tried again. A Secret that status does not name
+    and that carries our reference was made a moment ago, and its status was lost.
+    """
+    status = managed.status
+    if status.target is None or status.target.uid != live.uid:
+        return desired.owner is not None
+    return status.generation == managed.generation and status.is_ready
 
 
 def _taken_by(desired: Desired, live: Live) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from keyturn.decide.conflict import WINDOW_S
+from keyturn.decide.summary import CHECK_PERIOD_S
 from keyturn.model.errors import (
     AuditUnavailable,
     Busy,
@@ -17,6 +19,7 @@ from keyturn.model.errors import (
     ProviderError,
     ProviderNotFound,
     Unprocessable,
+    Unread,
     Vanished,
 )
 from keyturn.model.objects import Managed
@@ -54,10 +57,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Settings: how old a value may get before it is Stale, at least; how long a denial may last before it is Stalled."""
+    """Settings, in seconds: how old a value may get before it is Stale, at least; how long a denial may last
+    before it is Stalled; how often a provider is checked; how long another writer's edits are remembered.
+    """
 
     stale_floor_s: float = 300.0
     denial_grace_s: float = DENIAL_GRACE_S
+    check_period_s: float = CHECK_PERIOD_S
+    conflict_window_s: float = WINDOW_S
 
 
 def judge(
@@ -88,6 +95,9 @@ def judge(
         case ProviderNotFound() if managed.status.generation < 0 and record.attempts <= 1:
             # Applied in one go, the two arrive on two streams: the provider is a moment away.
             return Judgement("", str(error), ARRIVAL_GRACE_S)
+        case Unread() if secret_stands and managed.status.generation == managed.generation:
+            delay = _delay("AuditUnavailable", record.attempts, entropy)
+            return _judge_outage("AuditUnavailable", str(error), managed, record, now, delay, patience)
         case AuditUnavailable():
             return Judgement("AuditUnavailable", str(error), _delay("AuditUnavailable", record.attempts, entropy))
         case _:
@@ -131,14 +141,15 @@ def _judge_outage(
 ) -> Judgement:
     """The last good Secret stays, and nothing is said until the value is too old to vouch for."""
     ready = managed.status.condition("Ready")
+    stale = Judgement("Stale", f"not read from the provider for too long: {message}", delay)
     if ready is not None and ready.status != "True":
-        return Judgement(ready.reason if ready.reason == "Stale" else reason, message, delay)
+        return stale if ready.reason == "Stale" else Judgement(reason, message, delay)
     limit = stale_after_s(managed.order, patience) if isinstance(managed.order, Order) else None
     if limit is None:
         return Judgement("", message, delay)
     left = (record.last_good + timedelta(seconds=limit) - now).total_seconds()
     if left <= 0:
-        return Judgement("Stale", f"not read from the provider for too long: {message}", delay)
+        return stale
     return Judgement("", message, left if delay is None else min(delay, left))
 
 

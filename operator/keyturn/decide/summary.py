@@ -97,10 +97,12 @@ def suspended(managed: Managed, now: datetime) -> Status:
     return replace(_observed(managed), conditions=(*others, mark))
 
 
-def provider_checked(provider: ProviderObject, reason: str, message: str, now: datetime, *, caps: tuple[str, ...] = ()) -> ProviderStatus:
+def provider_checked(
+    provider: ProviderObject, reason: str, message: str, now: datetime, *, caps: tuple[str, ...] = (), period_s: float = CHECK_PERIOD_S
+) -> ProviderStatus:
     """The status of a provider after a real log-in, ``reason`` Synced where it worked.
 
-    The sign of life moves at most once in `CHECK_PERIOD_S`, so that a healthy provider writes little.
+    The sign of life moves at most once in ``period_s`` seconds, so that a healthy provider writes little.
     """
     former = provider.status
     polarity = REASONS[reason].polarity
@@ -110,13 +112,15 @@ def provider_checked(provider: ProviderObject, reason: str, message: str, now: d
         replace(c, reason=shown) for c in conditions(former.conditions, provider.generation, reason, told, now) if c.reason == reason
     )
     same = former.generation == provider.generation and former.conditions == made and former.capabilities == caps
-    return ProviderStatus(provider.generation, made, former.last_check if same and is_recent(former, now) else timestamp(now), caps)
+    return ProviderStatus(
+        provider.generation, made, former.last_check if same and is_recent(former, now, period_s) else timestamp(now), caps
+    )
 
 
-def is_recent(status: ProviderStatus, now: datetime) -> bool:
+def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:
     """Whether the sign of life is young enough to stay."""
     try:
-        return 0 <= (now - datetime.fromisoformat(status.last_check)).total_seconds() < CHECK_PERIOD_S
+        return 0 <= (now - datetime.fromisoformat(status.last_check)).total_seconds() < period_s
     except ValueError:
         return False
 

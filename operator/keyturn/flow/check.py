@@ -11,12 +11,13 @@ from keyturn.flow.effects import audited
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import ClusterError, KeyturnError, Rejected
+from keyturn.model.errors import AuditUnavailable, ClusterError, KeyturnError, Rejected
 from keyturn.model.ids import ObjectRef
 from keyturn.model.objects import ProviderObject
 
 log = logging.getLogger("keyturn.check")
 
+UNSAID_DELAY_S = 2.0
 _AGAIN = Backoff(base_s=2.0, cap_s=120.0)
 
 
@@ -35,12 +36,13 @@ async def check(ref: ObjectRef, world: World) -> None:
         memory.note_failure(error.reason, now)
         delay = max(_AGAIN.ceiling_s(memory.attempts), getattr(error, "retry_after", None) or 0.0)
         log.info("provider not ready: %s", error, extra={"object": str(ref), "reason": error.reason})
-        await _say(provider, error.reason, text_of(error), now, world)
+        # A refusal of the audit trail is our own trouble, and says nothing of the provider.
+        is_said = isinstance(error, AuditUnavailable) or await _say(provider, error.reason, text_of(error), now, world)
     else:
-        memory.note_success(now)
-        delay = summary.CHECK_PERIOD_S
-        await _say(provider, "Synced", "logged in", now, world, caps=caps)
-    return world.queue.add_after(ref, delay, Lane.ROUTINE)
+        memory.note_success()
+        delay = world.patience.check_period_s
+        is_said = await _say(provider, "Synced", "logged in", now, world, caps=caps)
+    return world.queue.add_after(ref, delay if is_said else min(delay, UNSAID_DELAY_S), Lane.ROUTINE)
 
 
 async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
@@ -50,10 +52,11 @@ async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
     return tuple(sorted(cap.name for cap in shelf.provider.caps if cap.name))
 
 
-async def _say(provider: ProviderObject, reason: str, message: str, now: datetime, world: World, *, caps: tuple[str, ...] = ()) -> None:
-    status = summary.provider_checked(provider, reason, message, now, caps=caps)
+async def _say(provider: ProviderObject, reason: str, message: str, now: datetime, world: World, *, caps: tuple[str, ...] = ()) -> bool:
+    """Writes what is new; False where the API server did not take it."""
+    status = summary.provider_checked(provider, reason, message, now, caps=caps, period_s=world.patience.check_period_s)
     if status == provider.status:
-        return
+        return True
     before = provider.status.condition("Ready")
     if reason != "Synced" and (before is None or before.reason != reason):
         world.events.post(provider, "Warning", reason, message)
@@ -63,7 +66,8 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
             wake_users(ref=provider.ref, world=world)
     except ClusterError as error:
         log.info("status not written: %s", error, extra={"object": str(provider.ref)})
-        world.queue.add_after(provider.ref, 2.0)
+        return False
+    return True
 
 
 def wake_users(ref: ObjectRef, world: World) -> None:

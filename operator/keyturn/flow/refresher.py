@@ -16,7 +16,7 @@ from datetime import datetime
 from keyturn.decide.refresh import next_slot
 from keyturn.flow.effects import audited
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import KeyturnError, ProviderError, Rejected, Unavailable
+from keyturn.model.errors import AuditUnavailable, KeyturnError, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
@@ -184,8 +184,11 @@ class Refresher:
         entry = AuditEntry(
             "provider.read", str(shelf.object.ref), str(shelf.object.ref), trigger, tuple(map(str, refs[:100])), {"count": str(len(refs))}
         )
-        async with audited(self._audit, entry):
-            answers = await shelf.provider.get_many(refs)
+        try:
+            async with audited(self._audit, entry):
+                answers = await shelf.provider.get_many(refs)
+        except AuditUnavailable as refusal:
+            raise Unread(str(refusal)) from refusal
         now = self._clock.now()
         if any(not isinstance(a, ProviderError) or a.reason == "SourceNotFound" for a in answers.values()):
             shelf.last_good = now

@@ -80,14 +80,16 @@ def _live(managed: Managed, world: World) -> Live | None:
 def _last_good(managed: Managed, world: World) -> datetime:
     """When the object's sources were last read well, by the oldest of them.
 
-    After a restart the sign of life of a provider counts while the object was Ready, else our own start.
+    After a restart a provider's sign of life counts while the object was Ready, else our own start. A provider that
+    fails keeps being checked, so that of one the moment counts in which it ceased to be Ready.
     """
     if isinstance(managed.order, Rejected):
         return world.started
     times = []
     for ref in wanted(managed, managed.order):
         provider = world.objects.provider(ref)
-        told = moment(provider.status.last_check) if provider and managed.status.is_ready else None
+        ready = provider.status.condition("Ready") if provider and managed.status.is_ready else None
+        told = moment(provider.status.last_check if ready.status == "True" else ready.since) if provider and ready else None
         times.append(world.refresher.last_good(ref) or told or world.started)
     return min(times, default=world.started)
 

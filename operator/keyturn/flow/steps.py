@@ -49,6 +49,8 @@ def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObjec
     found = world.objects.provider(provider_ref(ref, namespace))
     if found is None or found.deleting:
         where = f" in namespace {namespace}" if ref.kind is Kind.SECRET_PROVIDER else ""
+        if ref.kind is Kind.CLUSTER_SECRET_PROVIDER and not world.limits.serves_cluster_kinds:
+            where = ": this operator serves chosen namespaces, and no cluster kinds; use a SecretProvider"
         raise ProviderNotFound(f"there is no {ref.kind} {ref.name}{where}")
     if isinstance(found.order, Rejected):
         raise ProviderNotReady(f"{ref} has an invalid spec: {found.order}")
@@ -127,7 +129,8 @@ def max_age_s(managed: Managed, order: Order) -> float:
         return 0.0
     if managed.status.generation != managed.generation or not managed.is_synced:
         return FRESH_S
-    return order.interval_s if refreshes(order) else FRESH_S
+    # What is never refreshed keeps for good what a repair writes, so that comes straight from the source.
+    return order.interval_s if refreshes(order) else 0.0
 
 
 def was_removed(managed: Managed, order: Order) -> bool:
@@ -143,6 +146,6 @@ async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive],
     if former.target and stood and stood.uid == former.target.uid and key_id(former.revision) not in ("", key.id):
         found = await world.reader.read(stood.ref)
         # Keys of others are no part of our revision.
-        former_data = {k: v for k, v in found.items() if k in data or k in former.target.keys}
+        former_data = None if found is None else {k: v for k, v in found.items() if k in data or k in former.target.keys}
     revision = revision_of(key, data, former.revision, former_data)
     return render(managed, order, data, revision, world.controller_class)

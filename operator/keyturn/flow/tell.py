@@ -31,7 +31,7 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
 
 def _tell_repair(plan: Plan, desired: Desired, managed: Managed, memory: Memory, world: World) -> None:
     name = desired.ref.name
-    memory.takes = taken(memory.takes, plan.taken_by, world.clock.now())
+    memory.takes = taken(memory.takes, plan.taken_by, world.clock.now(), window_s=world.patience.conflict_window_s)
     by = ", ".join(f"{key} by {manager}" for key, manager in sorted(plan.taken_by.items())[:5])
     world.events.post(managed, "Normal", "Repaired", f"Secret {name} had been changed{f' ({by})' if by else ''} and is as ordered again")
     fought = ", ".join(sorted(key for key in plan.taken_by if len(memory.takes.get(key, ())) >= TOLD_AT))

@@ -62,7 +62,7 @@ async def _sync(managed: Managed, order: Order, memory: Memory, world: World) ->
     except BaseException:
         memory.is_dirty |= was_dirty
         raise
-    memory.note_success(world.clock.now())
+    memory.note_success()
     tell(done, managed, memory, world)
     return _status_of(done, managed, order, world)
 
@@ -79,6 +79,6 @@ def _status_of(done: Done, managed: Managed, order: Order, world: World) -> Stat
 
 def _check_peace(managed: Managed, order: Order, memory: Memory, world: World) -> None:
     """Against another writer that does not give in, we pause instead of looping hot."""
-    field = is_contested(memory.takes, world.clock.now())
+    field = is_contested(memory.takes, world.clock.now(), window_s=world.patience.conflict_window_s)
     if field and not memory.is_dirty and managed.status.generation == managed.generation:
         raise TargetConflict(f"another writer changed {field} of Secret {order.target.name} {LIMIT} times in ten minutes")

@@ -12,6 +12,8 @@ from keyturn.model.ids import Kind, ObjectRef
 log = logging.getLogger("keyturn.worker")
 
 DEFECT_DELAY_S = 30.0
+FINISH_S = 10.0
+"""How long a stop waits for a write under way."""
 
 
 async def work(world: World, count: int) -> None:
@@ -36,7 +38,10 @@ async def _hand(world: World, stop: asyncio.Event) -> None:
             # A write under way is finished, so that its answer reaches audit and status.
             await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait({job}, timeout=10)
+            await asyncio.wait({job}, timeout=FINISH_S)
+            # What still hangs is given up, so that audit says of it that nobody knows.
+            job.cancel()
+            await asyncio.wait({job}, timeout=1)
             raise
         finally:
             world.queue.done(ref)

@@ -24,22 +24,21 @@ class Memory:
     attempts: int = 0
     failing_reason: str = ""
     failing_since: datetime | None = None
-    last_good: datetime | None = None
     takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
 
-    def note_success(self, now: datetime) -> None:
-        self.is_dirty = self.must_look = False
-        self.attempts, self.failing_reason, self.failing_since, self.last_good = 0, "", None, now
+    def note_success(self) -> None:
+        """``is_dirty`` stays: it may tell of what changed while the work was done."""
+        self.must_look = False
+        self.attempts, self.failing_reason, self.failing_since = 0, "", None
 
     def note_failure(self, reason: str, now: datetime) -> None:
         if reason != self.failing_reason:
             self.attempts, self.failing_reason, self.failing_since = 0, reason, now
         self.attempts += 1
 
-    def record(self, fallback: datetime, now: datetime) -> Record:
-        """As the judge wants it; ``fallback`` is when the sources were last known good, by whoever read them."""
-        # A refresh without news reads well and syncs nothing, so that the later of the two counts.
-        return Record(max(self.last_good or fallback, fallback), self.failing_since or now, self.attempts)
+    def record(self, last_good: datetime, now: datetime) -> Record:
+        """As the judge wants it; ``last_good`` is when the sources were last read well: a sync out of the cache is no read."""
+        return Record(last_good, self.failing_since or now, self.attempts)
 
 
 @dataclass(slots=True)

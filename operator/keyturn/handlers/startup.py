@@ -11,6 +11,8 @@ import kopf
 from keyturn.kube.client import USER_AGENT
 from keyturn.kube.config import ClusterConfig
 
+_CANCELLATIONS = 30
+
 
 class NoDiffBase(kopf.DiffBaseStorage):
     """Keeps no last-seen copy anywhere: we compare by generation, and copies would be annotations on users' objects."""
@@ -115,4 +117,28 @@ async def run(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop
         identity=cast("Any", "keyturn"),
     )
     take_signals()
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        await _abandon()
+        raise
+    failed = next((error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())), None)
+    if failed is not None:
+        await _abandon()
+        raise failed
     await kopf.run_tasks(tasks, ignored=NotKopfs())
+
+
+async def _abandon() -> None:
+    """Cancels what Kopf has running until it is gone.
+
+    Kopf's own way out of a failure can take for ever: a watcher that lost its connection waits for a log-in that nobody
+    makes any more, and one that is cancelled together with its pause begins anew.
+    """
+    for _ in range(_CANCELLATIONS):
+        left = [task for task in asyncio.all_tasks() if task not in NotKopfs()]
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)

@@ -115,11 +115,11 @@ class Client:
         limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = URL(f"{self._config.server}{path}{'?' + urlencode(query) if query else ''}", encoded=True)
-        authorization = self._config.token.header()
-        if authorization:
-            headers["Authorization"] = authorization
         more = {"timeout": limits} if limits else {}
         try:
+            authorization = self._config.token.header()
+            if authorization:
+                headers["Authorization"] = authorization
             async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more) as response:  # type: ignore[arg-type]  # aiohttp's TypedDict wants literal keys
                 if response.status >= 300:
                     if response.status == 401:
@@ -149,7 +149,9 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Clust
             kind = NamespaceTerminating
         case 403 | 401, _:
             remedy = "give the operator's ServiceAccount this right back (deploy/base has its role)"
-            if status == 403 and " cannot " not in told.message:
+            if status == 401:
+                remedy = "the API server does not know this log-in; renew the token or the client certificate"
+            elif " cannot " not in told.message:
                 remedy = "an admission policy or a quota of the namespace refuses it; change that, or the ManagedSecret"
             kind, told_as = Forbidden, f"{told_as}: {remedy}"
         case 409, "AlreadyExists":

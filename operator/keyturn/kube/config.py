@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -99,28 +100,48 @@ def _from_kubeconfig(path: Path, context: str) -> ClusterConfig:
         raise NoCluster(
             f"kubeconfig {path}: user {chosen.get('user')} logs in by a plug-in; give it a token, tokenFile or client certificate"
         )
-    server = str(cluster.get("server", ""))
-    if not server.startswith("https://"):
-        raise NoCluster(f"kubeconfig {path}: the server of context {name} must begin with https://")
-    return ClusterConfig(server.rstrip("/"), _tls(cluster, user, path), _token(user, path), str(chosen.get("namespace", "")), name)
+    server = str(cluster.get("server", "")).rstrip("/")
+    if not _is_https(server):
+        raise NoCluster(f"kubeconfig {path}: the server of context {name} must be https://HOST or https://HOST:PORT")
+    return ClusterConfig(server, _tls(cluster, user, path), _token(user, path), str(chosen.get("namespace", "")), name)
+
+
+def _is_https(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        return False
 
 
 def _named(raw: Mapping[str, Any], plural: str, singular: str, name: str, path: Path) -> Mapping[str, Any]:
-    found = next((item.get(singular) for item in raw.get(plural) or () if isinstance(item, dict) and item.get("name") == name), None)
+    items = raw.get(plural)
+    listed = items if isinstance(items, list) else ()
+    found = next((item.get(singular) for item in listed if isinstance(item, dict) and item.get("name") == name), None)
     if not isinstance(found, dict):
         raise NoCluster(f"kubeconfig {path}: there is no {singular} {name!r}")
     return found
 
 
 def _token(user: Mapping[str, Any], path: Path) -> Token:
-    if user.get("tokenFile"):
-        return Token(file=_beside(path, user["tokenFile"]))
-    return Token(fixed=Sensitive.of(user["token"])) if user.get("token") else Token()
+    if not user.get("tokenFile") and not user.get("token"):
+        return Token()
+    token = Token(file=_beside(path, user["tokenFile"])) if user.get("tokenFile") else Token(fixed=Sensitive.of(str(user["token"])))
+    try:
+        token.header()  # so that a wrong one is told at once, and not by the first request
+    except OSError as error:
+        raise NoCluster(f"kubeconfig {path}: tokenFile: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise NoCluster(f"kubeconfig {path}: the token is none: it holds other characters than ASCII") from None
+    return token
 
 
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
     ca = _material(cluster, "certificate-authority", path)
-    tls = ssl.create_default_context(cadata=ca.decode("ascii") if ca else None)
+    try:
+        tls = ssl.create_default_context(cadata=ca.decode("ascii") if ca else None)
+    except (ssl.SSLError, UnicodeDecodeError):
+        raise NoCluster(f"kubeconfig {path}: certificate-authority holds no PEM certificate") from None
     if cluster.get("insecure-skip-tls-verify"):
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     certificate, key = _material(user, "client-certificate", path), _material(user, "client-key", path)
@@ -129,7 +150,10 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl
         with tempfile.NamedTemporaryFile() as pair:
             pair.write(certificate.rstrip() + b"\n" + key)
             pair.flush()
-            tls.load_cert_chain(pair.name)
+            try:
+                tls.load_cert_chain(pair.name)
+            except ssl.SSLError:
+                raise NoCluster(f"kubeconfig {path}: client-certificate and client-key are no pair in PEM") from None
     return tls
 
 
@@ -144,5 +168,5 @@ def _material(section: Mapping[str, Any], name: str, path: Path) -> bytes:
         raise NoCluster(f"kubeconfig {path}: {name}: {error.strerror}") from None
 
 
-def _beside(path: Path, named: str) -> Path:
-    return path.parent / named
+def _beside(path: Path, named: object) -> Path:
+    return path.parent / str(named)

@@ -1,5 +1,7 @@
 """What the API server serves of ours: which kinds, and with which schema."""
 
+import asyncio
+
 from keyturn.kube.client import METADATA, Client, decode
 from keyturn.kube.crds import HASH_ANNOTATION, schema_hash
 from keyturn.kube.metadata import partial
@@ -20,4 +22,5 @@ async def is_current(client: Client, kind: Kind) -> bool:
     """Whether the CRD was made from the same models as this operator. Raises a `ClusterError` without the right to look."""
     path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind.plural}.{GROUP}"
     found = partial.decode(await client.request("GET", path, accept=METADATA, what=f"CRD of {kind.plural}")).metadata
-    return found.annotations.get(HASH_ANNOTATION) == schema_hash(kind)
+    # In a thread: building a schema takes tens of milliseconds.
+    return found.annotations.get(HASH_ANNOTATION) == await asyncio.to_thread(schema_hash, kind)

@@ -26,6 +26,9 @@ from keyturn.model.status import (
     status_from,
 )
 
+TOKEN_LIMIT = 1024
+"""How much of a request's token the status can repeat."""
+
 _Key = TypeVar("_Key")
 _encode = msgspec.json.Encoder().encode
 
@@ -35,7 +38,7 @@ def managed_from(raw: Mapping[str, Any]) -> Managed:
     meta = raw["metadata"]
     order: Order | Rejected
     try:
-        order = parse_managed_secret(meta["name"], meta["namespace"], raw.get("spec") or {})
+        order = parse_managed_secret(meta["name"], raw.get("spec") or {})
     except Rejected as refusal:
         order = refusal
     return Managed(
@@ -46,7 +49,7 @@ def managed_from(raw: Mapping[str, Any]) -> Managed:
         deleting="deletionTimestamp" in meta,
         order=order,
         status=status_from(raw.get("status") or {}),
-        reconcile_token=(meta.get("annotations") or {}).get(RECONCILE_ANNOTATION, ""),
+        reconcile_token=(meta.get("annotations") or {}).get(RECONCILE_ANNOTATION, "")[:TOKEN_LIMIT],
     )
 
 

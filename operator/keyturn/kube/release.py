@@ -5,14 +5,16 @@ Secrets with them. After this it finds nothing to delete, and a re-installed ope
 its Secrets by their marks, takes them back.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from keyturn.kube.client import METADATA_LIST, Client, decode
 from keyturn.kube.metadata import partial_list
 from keyturn.kube.objects import collection as objects_at
 from keyturn.kube.secrets import SecretCache, SecretEditor
-from keyturn.model.errors import ClusterConflict, KeyturnError, ObjectGone
+from keyturn.model.errors import ClusterConflict, Forbidden, KeyturnError, ObjectGone
 from keyturn.model.ids import GROUP, MANAGED_LABEL, Kind, SecretRef
 from keyturn.model.plan import Leftover
 
@@ -32,18 +34,41 @@ class Released:
     was_ours: bool
 
 
-async def check_stopped(client: Client) -> None:
-    """Raises `OperatorRuns` where a Deployment of ours wants replicas, in any namespace that we may see."""
-    found = decode(
-        await client.request("GET", "/apis/apps/v1/deployments", query={"labelSelector": OPERATOR_LABELS}, what="list deployments")
-    )
+async def check_stopped(client: Client, namespaces: tuple[str, ...]) -> bool:
+    """Raises `OperatorRuns` where a Deployment of ours wants replicas and serves one of these namespaces (none = all).
+
+    False where this cannot be told: whoever administers a namespace alone may not list the cluster's Deployments.
+    """
+    query = {"labelSelector": OPERATOR_LABELS}
+    try:
+        found = decode(await client.request("GET", "/apis/apps/v1/deployments", query=query, what="list deployments"))
+    except Forbidden:
+        if not namespaces:
+            raise
+        return False
     for item in found.get("items") or ():
-        meta, spec, status = item["metadata"], item.get("spec", {}), item.get("status", {})
-        if spec.get("replicas", 1) or status.get("replicas", 0):
+        if _is_running(item) and _serves(item, namespaces):
             raise OperatorRuns(
                 "an operator runs and would take the Secrets back at once; stop it first: "
-                f"kubectl -n {meta['namespace']} scale deployment/{meta['name']} --replicas=0"
+                f"kubectl -n {item['metadata']['namespace']} scale deployment/{item['metadata']['name']} --replicas=0"
             )
+    return True
+
+
+def _is_running(deployment: Mapping[str, Any]) -> bool:
+    return bool(deployment["spec"].get("replicas", 1) or deployment.get("status", {}).get("replicas", 0))
+
+
+def _serves(deployment: Mapping[str, Any], namespaces: tuple[str, ...]) -> bool:
+    """Whether its flags, or their twins in the environment, name one of these; without any it serves the whole cluster."""
+    served: set[str] = set()
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        words = [*container.get("command", ()), *container.get("args", ())]
+        given = [word.removeprefix("--namespace=") for word in words if word.startswith("--namespace=")]
+        given += [value for flag, value in pairwise(words) if flag == "--namespace"]
+        given += [pair.get("value", "") for pair in container.get("env", ()) if pair["name"] == "KEYTURN_NAMESPACES"]
+        served |= {name.strip() for value in given for name in value.replace(",", " ").split()}
+    return not namespaces or not served or not served.isdisjoint(namespaces)
 
 
 async def release(client: Client, namespaces: tuple[str, ...]) -> AsyncIterator[Released]:

@@ -119,7 +119,9 @@ class SecretEditor:
         return self._keep(answer)
 
     async def delete(self, live: Live) -> None:
-        body = _encode({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": live.uid}})
+        body = _encode(
+            {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": live.uid, "resourceVersion": live.resource_version}}
+        )
         try:
             await self.client.request("DELETE", path_of(live.ref), body, accept=METADATA, what=f"delete {live.ref}")
         except ObjectGone:

@@ -14,7 +14,7 @@
     ├── ClusterError             the API server did not do what we asked
     │   ├── ClusterConflict (AlreadyExists)  ObjectGone  Vanished  Unprocessable
     │   └── NamespaceTerminating  Forbidden  Busy  Expired
-    ├── AuditUnavailable         no audit, no change
+    ├── AuditUnavailable         no audit, no change                    (Unread: and so no value was read)
     ├── FingerprintKeyChanged    no Secret is written under a strange key
     └── MissingExtra             a part of the product is not installed
 
@@ -260,6 +260,10 @@ class AuditUnavailable(KeyturnError):
     """The audit trail takes no entry, so nothing may be changed."""
 
     reason = "AuditUnavailable"
+
+
+class Unread(AuditUnavailable):
+    """The same, met before a read: no change is known of, so that what stands may stand in silence."""
 
 
 class FingerprintKeyChanged(KeyturnError):

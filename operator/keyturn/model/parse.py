@@ -62,7 +62,7 @@ _NO_TEMPLATE: Final = Template.model_construct()
 _NO_METADATA: Final = TemplateMetadata.model_construct()
 
 
-def parse_managed_secret(name: str, _namespace: str, spec: object, *, strict: bool = False) -> Order:
+def parse_managed_secret(name: str, spec: object, *, strict: bool = False) -> Order:
     """Reads a ManagedSecret's spec. ``strict`` refuses unknown fields too, as a check before a manifest is applied wants it."""
     wish = ManagedSecretSpec.read(spec, strict=strict)
     for field, is_asked_for, remedy in _UNBUILT:

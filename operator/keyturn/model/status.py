@@ -223,7 +223,8 @@ def status_as_dict(status: Status) -> dict[str, Any]:
         }
         if target
         else None,
-        "sources": [{"provider": s.provider, "key": s.key, "version": s.version or None} for s in status.sources] or None,
+        # A merge patch takes lists as they are: a None in one would arrive as a null.
+        "sources": [{"provider": s.provider, "key": s.key} | ({"version": s.version} if s.version else {}) for s in status.sources] or None,
         "sourceCount": status.source_count or None,
         "lastHandledReconcileAt": status.handled_reconcile or None,
         "binding": {"name": target.name} if target else None,

@@ -151,9 +151,10 @@ class FakeCluster:
         found = self.secrets.get(ref)
         return found.live() if found else None
 
-    async def read(self, ref: SecretRef) -> Mapping[str, Sensitive]:
+    async def read(self, ref: SecretRef) -> Mapping[str, Sensitive] | None:
         await self._request("read", ref)
-        return self._find(ref).data
+        found = self.secrets.get(ref)
+        return found.data if found else None
 
     async def create(self, desired: Desired, changed_at: str) -> Live:
         await self._request("create", desired.ref)
@@ -194,8 +195,8 @@ class FakeCluster:
     async def delete(self, live: Live) -> None:
         await self._request("delete", live.ref)
         secret = self.secrets.get(live.ref)
-        if secret is not None and secret.uid != live.uid:
-            raise ClusterConflict(f"{live.ref} is another incarnation", status=409)
+        if secret is not None and (secret.uid, str(secret.version)) != (live.uid, live.resource_version):
+            raise ClusterConflict(f"{live.ref} moved", status=409)
         if secret is not None:
             self.vanish(live.ref)
         await self._done("delete")

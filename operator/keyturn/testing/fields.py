@@ -3,7 +3,7 @@
 The rules are the API server's, seen on a real one: a manager's Apply and Update entries are two
 holders; an apply takes away what its own Apply entry held before and nobody else holds; a change
 by update takes the field from all others; an apply onto an object without managedFields first
-gives all that stands to ``before-first-apply``.
+gives all that stands to ``before-first-apply``; until then no update of it is tracked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -90,7 +90,7 @@ class FakeSecret:
 
     def update(self, manager: str, changes: Mapping[Path, object]) -> bool:
         """A PUT or PATCH by ``manager``; a value of None takes the field away. What does not change stays whose it was."""
-        before = self._state()
+        before, is_tracked = self._state(), bool(self.holders)
         for path, value in changes.items():
             if value is None:
                 if self.values.pop(path, None) is not None:
@@ -98,12 +98,15 @@ class FakeSecret:
             elif path not in self.values or self.values[path] != value:
                 self._release(path)
                 self.values[path] = value
-                self.holders.setdefault((manager, "Update"), set()).add(path)
+                if is_tracked:
+                    self.holders.setdefault((manager, "Update"), set()).add(path)
         return self._moved(before)
 
     def co_own(self, manager: str, paths: Iterable[Path]) -> bool:
         """Another manager applies the same values, and holds these fields as well from now on."""
         before = self._state()
+        if not self.holders:
+            self.holders[BEFORE_FIRST_APPLY] = set(self.values)
         self.holders.setdefault((manager, "Apply"), set()).update(path for path in paths if path in self.values)
         return self._moved(before)
 

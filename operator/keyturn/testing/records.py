@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import AuditUnavailable
+from keyturn.model.ids import ObjectRef
 from keyturn.model.objects import Managed, ProviderObject
 
-WRITES = ("create", "apply", "strip", "delete", "status", "status-provider")
+WRITES = ("create", "apply", "strip", "delete", "status")
 READS = ("look", "read", "alive")
 
 
@@ -26,7 +27,7 @@ class Tape:
 
     @property
     def writes(self) -> list[str]:
-        """Writes to the API server."""
+        """Writes to Secrets and ManagedSecrets."""
         return self.only(*WRITES)
 
     @property
@@ -72,14 +73,20 @@ class RecordingEvents:
 
     tape: Tape
     posted: list[tuple[str, str, str]] = field(default_factory=list)
+    _about: list[ObjectRef] = field(default_factory=list)
 
     def post(self, about: Managed | ProviderObject, kind: str, reason: str, note: str) -> None:
         self.tape.note("event", f"{about.ref.name} {kind} {reason}")
         self.posted.append((kind, reason, note))
+        self._about.append(about.ref)
 
     @property
     def reasons(self) -> list[str]:
         return [reason for _, reason, _ in self.posted]
+
+    def of(self, about: ObjectRef) -> list[str]:
+        """The reasons told on one object."""
+        return [reason for ref, reason in zip(self._about, self.reasons, strict=True) if ref == about]
 
 
 @dataclass(slots=True)

@@ -8,11 +8,13 @@
 
         play(story)
 
-A `Stage` is one process. `Stage.restart` ends it and starts another one on the same cluster.
+A `Stage` is one process. `Stage.restart` ends it and starts another one on the same cluster; ``refit`` may put
+something of its own before the ports of each.
 """
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from keyturn.decide.admit import Limits
@@ -67,6 +69,7 @@ class Stage:
     audit: RecordingAudit = field(init=False)
     events: RecordingEvents = field(init=False)
     counts: Counts = field(default_factory=Counts)
+    refit: Callable[[World], None] = lambda _: None
     world: World = field(init=False)
     _known: dict[ObjectRef, Cached] = field(default_factory=dict)
     _workers: asyncio.Task[None] | None = None
@@ -98,6 +101,7 @@ class Stage:
             controller_class=self.controller_class,
             fingerprint=KeyHolder(self.key, ""),
         )
+        self.refit(self.world)
         self.cluster.on_object, self.cluster.on_secret = self._hear, self._hear_secret
         self.cluster.forget_caches()
         self._known = dict(self.cluster.objects)
@@ -125,6 +129,22 @@ class Stage:
             if not len(self.world.queue):
                 return
         raise TimeoutError("the queue does not come to rest")
+
+    async def until(self, claim: Callable[[], object]) -> None:
+        """Until ``claim()`` holds, one turn of the loop after the other."""
+        for _ in range(DEADLINE_TURNS):
+            if claim():
+                return
+            await asyncio.sleep(0)
+        raise TimeoutError("what was waited for does not come")
+
+    async def until_time(self, claim: Callable[[], object], seconds: float) -> None:
+        """Until ``claim()`` holds, at most so many virtual seconds."""
+        for _ in range(math.ceil(seconds)):
+            if claim():
+                return
+            await asyncio.sleep(1)
+        raise TimeoutError("what was waited for does not come in time")
 
     async def passes(self, seconds: float) -> None:
         """Virtual time goes by, and what became due in it is done."""
@@ -164,6 +184,12 @@ class Stage:
     def data(self, ref: SecretRef) -> Mapping[str, str]:
         """A Secret's data in clear."""
         return {key: value.reveal().decode() for key, value in self.cluster.secrets[ref].data.items()}
+
+    def relabelled(self, namespace: str) -> None:
+        """What the handlers do when a namespace's labels change."""
+        for ref, found in self._known.items():
+            if isinstance(found, Managed) and ref.namespace == namespace:
+                self._wake(ref)
 
     def _wake(self, ref: ObjectRef) -> None:
         self.world.mark_dirty(ref)
