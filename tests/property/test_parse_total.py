@@ -21,7 +21,7 @@ LONGEST_MESSAGE = 2000
 def parse(kind: Kind, spec: object, *, strict: bool) -> Order | ProviderOrder | Rejected:
     try:
         if kind is Kind.MANAGED_SECRET:
-            return parse_managed_secret("app", "shop", spec, strict=strict)
+            return parse_managed_secret("app", spec, strict=strict)
         return parse_provider(kind, spec, strict=strict)
     except Rejected as rejected:
         return rejected

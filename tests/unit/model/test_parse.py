@@ -39,7 +39,7 @@ VAULT = ProviderRef(Kind.SECRET_PROVIDER, "vault")
 
 def parse(kind: Kind, spec: object, *, strict: bool = True) -> Order | ProviderOrder:
     if kind is Kind.MANAGED_SECRET:
-        return parse_managed_secret("app", "shop", spec, strict=strict)
+        return parse_managed_secret("app", spec, strict=strict)
     return parse_provider(kind, spec, strict=strict)
 
 
@@ -53,7 +53,7 @@ def refusal(kind: Kind, spec: object) -> str:
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
-    order = parse_managed_secret("app", "shop", {"data": [{"secretKey": "password", "remoteRef": {"key": "shop/db"}}]})
+    order = parse_managed_secret("app", {"data": [{"secretKey": "password", "remoteRef": {"key": "shop/db"}}]})
 
     assert order == Order(
         entries=(Entry("password", None, SourceRef("shop/db"), field="spec.data[0]"),),
@@ -67,7 +67,6 @@ def test_every_field_that_is_built_reaches_the_order() -> None:
     remote = {"key": "shop/db", "property": "password", "version": "3", "decodingStrategy": "Base64URL"}
     order = parse_managed_secret(
         "app",
-        "shop",
         {
             "providerRef": {"name": "vault"},
             "secretType": "database_credential",
@@ -214,15 +213,15 @@ def test_two_entries_for_one_key_are_a_conflict_that_names_both() -> None:
     entry = {"secretKey": "password", "remoteRef": {"key": "a"}}
 
     with pytest.raises(KeyConflict, match=r"spec\.data\[0\] and spec\.data\[2\] both write the key password; rename or remove"):
-        parse_managed_secret("app", "shop", {"data": [entry, entry | {"secretKey": "other"}, entry]})
+        parse_managed_secret("app", {"data": [entry, entry | {"secretKey": "other"}, entry]})
 
 
 def test_the_operators_own_names_are_refused_as_the_default_target_too() -> None:
     spec = {"data": [{"secretKey": "a", "remoteRef": {"key": "a"}}]}
 
     with pytest.raises(Rejected, match=r"^metadata\.name: .*set spec\.target\.name to another name$"):
-        parse_managed_secret("keyturn-master-key", "shop", spec)
-    assert parse_managed_secret("keyturn-x", "shop", spec | {"target": {"name": "x"}}).target.name == "x"
+        parse_managed_secret("keyturn-master-key", spec)
+    assert parse_managed_secret("keyturn-x", spec | {"target": {"name": "x"}}).target.name == "x"
 
 
 def test_unknown_fields_are_ignored_when_the_operator_reads_and_named_when_asked_to_be_strict() -> None:

@@ -1,0 +1,31 @@
+"""Failures that come again and again cost nothing that stays."""
+
+import pytest
+
+from builders import managed, msec, staged
+from keyturn.model.errors import Invalid, KeyturnError, Rejected
+from keyturn.testing.world import Stage
+
+APP = msec()
+
+
+def depth(error: BaseException) -> int:
+    count, trace = 0, error.__traceback__
+    while trace is not None:
+        count, trace = count + 1, trace.tb_next
+    return count
+
+
+@pytest.mark.parametrize("error", [Rejected("spec.data: empty"), Invalid("no JSON")], ids=["of the spec", "of a shared answer"])
+@staged
+async def test_a_failure_that_comes_again_does_not_grow(stage: Stage, error: KeyturnError) -> None:
+    if isinstance(error, Rejected):
+        stage.cluster.put(managed("app-db", error))
+    elif isinstance(error, Invalid):
+        stage.source().values["password"] = error
+        stage.cluster.put(managed())
+    depths = []
+    for _ in range(20):
+        await stage.settle(APP)
+        depths.append(depth(error))
+    assert len(set(depths[1:])) == 1

@@ -1,0 +1,166 @@
+"""What is missing, and what follows from it."""
+
+import pytest
+
+from builders import entry, order, secret, value
+from keyturn.decide.gather import MAX_SECRET_BYTES, Material, gather
+from keyturn.model.errors import (
+    AccessDenied,
+    AuthFailed,
+    Disabled,
+    Invalid,
+    KeyturnError,
+    NotFound,
+    ProviderError,
+    Rejected,
+    SourceDeleted,
+    SourceNotFound,
+    SourcePartlyMissing,
+    Throttled,
+    Unavailable,
+)
+from keyturn.model.material import Value
+from keyturn.model.order import DeletionPolicy, Entry, Order
+
+GONE = NotFound("there is no such secret")
+HERE = value()
+DELETE = DeletionPolicy.DELETE
+
+
+def material(what: Order, *answers: Value | ProviderError) -> Material:
+    return {(e.provider, e.source): answer for e, answer in zip(what.entries, answers, strict=True)}
+
+
+def test_every_entry_that_is_there_becomes_a_key() -> None:
+    what = order("user", "password")
+    data = gather(what, material(what, value("kt-canary-u"), value("kt-canary-p")), was_synced=False)
+    assert data == {"user": secret("kt-canary-u"), "password": secret("kt-canary-p")}
+
+
+def test_a_property_is_taken_out_of_the_value() -> None:
+    what = order(entry("password", "db", property="password"))
+    assert gather(what, material(what, value('{"password": "kt-canary-p"}')), was_synced=False) == {"password": secret("kt-canary-p")}
+
+
+OPTIONAL, DEFAULT = entry("o", optional=True), entry("d", default="kt-canary-default")
+
+
+@pytest.mark.parametrize(
+    ("entries", "answers", "keys"),
+    [
+        pytest.param((OPTIONAL, entry("a")), (GONE, HERE), {"a"}, id="optional is left out"),
+        pytest.param((OPTIONAL, entry("a")), (HERE, HERE), {"a", "o"}, id="optional is there"),
+        pytest.param((DEFAULT, entry("a")), (GONE, HERE), {"a", "d"}, id="default steps in"),
+        pytest.param((DEFAULT,), (GONE,), {"d"}, id="default alone"),
+        pytest.param(
+            (entry("p", "db", property="x", optional=True), entry("a")), (value("{}"), HERE), {"a"}, id="missing property is missing"
+        ),
+    ],
+)
+@pytest.mark.parametrize("was_synced", [False, True], ids=["first", "later"])
+def test_what_may_be_missing_does_no_harm(
+    entries: tuple[Entry, ...], answers: tuple[Value | ProviderError, ...], keys: set[str], *, was_synced: bool
+) -> None:
+    what = order(*entries)
+    assert gather(what, material(what, *answers), was_synced=was_synced).keys() == keys
+
+
+A, B = entry("a"), entry("b")
+
+
+@pytest.mark.parametrize(
+    ("entries", "answers", "was_synced", "error"),
+    [
+        pytest.param((A, B), (HERE, GONE), False, SourceNotFound, id="first sync, one missing"),
+        pytest.param((A, B), (GONE, GONE), False, SourceNotFound, id="first sync, all missing"),
+        pytest.param((OPTIONAL,), (GONE,), False, SourceNotFound, id="first sync, all optional and missing"),
+        pytest.param((A, B), (HERE, GONE), True, SourcePartlyMissing, id="later, one missing"),
+        pytest.param((A, B), (GONE, GONE), True, SourceDeleted, id="later, all missing"),
+        pytest.param((OPTIONAL,), (GONE,), True, SourceDeleted, id="later, all optional and missing"),
+        pytest.param((A, OPTIONAL), (GONE, HERE), True, SourcePartlyMissing, id="later, only an optional is left"),
+        pytest.param((entry("p", "db", property="x"),), (value("{}"),), False, SourceNotFound, id="a missing property is a missing source"),
+        pytest.param((A, B), (GONE, Unavailable("")), True, Unavailable, id="an outage beside an absence is no absence"),
+        pytest.param((A, B), (GONE, AccessDenied("")), True, AccessDenied, id="a denial beside an absence is no absence"),
+        pytest.param((A, B), (GONE, Throttled("")), True, Throttled, id="a throttle beside an absence is no absence"),
+        pytest.param((A, B), (Disabled(""), Unavailable("")), True, Disabled, id="what a person must mend is said first"),
+        pytest.param((A, B), (AccessDenied(""), AuthFailed("")), True, AuthFailed, id="the log-in before the right"),
+        pytest.param((DEFAULT,), (Unavailable(""),), False, Unavailable, id="default is for absence alone, not for an outage"),
+        pytest.param((OPTIONAL, A), (AccessDenied(""), HERE), False, AccessDenied, id="optional is for absence alone, not for a denial"),
+        pytest.param((entry("p", "db", property="x"),), (value("kt-canary-1"),), False, Invalid, id="no JSON where a property is asked"),
+    ],
+)
+def test_what_is_not_there_is_told_as_what_it_is(
+    entries: tuple[Entry, ...], answers: tuple[Value | ProviderError, ...], *, was_synced: bool, error: type[KeyturnError]
+) -> None:
+    what = order(*entries)
+    with pytest.raises(error) as caught:
+        gather(what, material(what, *answers), was_synced=was_synced)
+    assert type(caught.value) is error
+    assert "kt-canary" not in str(caught.value)
+
+
+def test_all_gone_after_a_sync_gives_nothing_where_the_order_says_delete() -> None:
+    what = order("a", "b", deletion=DELETE)
+    assert gather(what, material(what, GONE, GONE), was_synced=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "was_synced", "error"),
+    [
+        pytest.param((HERE, GONE), True, SourcePartlyMissing, id="a part"),
+        pytest.param((GONE, Unavailable("")), True, Unavailable, id="an outage"),
+        pytest.param((GONE, GONE), False, SourceNotFound, id="never synced"),
+    ],
+)
+def test_delete_means_all_gone_and_nothing_less(
+    answers: tuple[Value | ProviderError, ...], *, was_synced: bool, error: type[KeyturnError]
+) -> None:
+    what = order("a", "b", deletion=DELETE)
+    with pytest.raises(error):
+        gather(what, material(what, *answers), was_synced=was_synced)
+
+
+def test_the_message_names_keys_and_sources_and_no_value() -> None:
+    what = order("a", entry("b", "shop/db", property="pass.word"))
+    with pytest.raises(SourcePartlyMissing, match=r"b \(from shop/db#pass\.word\)"):
+        gather(what, material(what, HERE, value('{"other": "kt-canary-1"}')), was_synced=True)
+
+
+def test_a_long_list_of_missing_keys_is_cut_with_a_count() -> None:
+    what = order(*(f"k{n:02}" for n in range(14)))
+    with pytest.raises(SourceNotFound, match="and 4 more"):
+        gather(what, material(what, *[GONE] * 14), was_synced=False)
+
+
+@pytest.mark.parametrize(("size", "fits"), [(MAX_SECRET_BYTES, True), (MAX_SECRET_BYTES + 1, False)], ids=["a MiB", "one byte more"])
+def test_a_secret_takes_one_mebibyte(size: int, *, fits: bool) -> None:
+    what = order("a", "b")
+    given = material(what, value("x" * (size - 1)), value("y"))
+    if fits:
+        assert len(gather(what, given, was_synced=False)) == 2
+    else:
+        with pytest.raises(Invalid, match="split"):
+            gather(what, given, was_synced=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "lacking"),
+    [
+        pytest.param("kubernetes.io/tls", ("tls.crt", "tls.key"), "", id="tls whole"),
+        pytest.param("kubernetes.io/tls", ("tls.crt",), "tls.key", id="tls without key"),
+        pytest.param("kubernetes.io/dockerconfigjson", (".dockerconfigjson",), "", id="docker config whole"),
+        pytest.param("kubernetes.io/dockerconfigjson", ("config",), ".dockerconfigjson", id="docker config lacks its key"),
+        pytest.param("kubernetes.io/dockercfg", ("x",), ".dockercfg", id="old docker config lacks its key"),
+        pytest.param("kubernetes.io/ssh-auth", ("x",), "ssh-privatekey", id="ssh lacks its key"),
+        pytest.param("kubernetes.io/basic-auth", ("password",), "", id="basic auth needs neither"),
+        pytest.param("Opaque", ("x",), "", id="Opaque needs nothing"),
+    ],
+)
+def test_a_type_that_needs_keys_gets_them_or_is_rejected(kind: str, keys: tuple[str, ...], lacking: str) -> None:
+    what = order(*keys, type=kind)
+    given = material(what, *[HERE] * len(keys))
+    if lacking:
+        with pytest.raises(Rejected, match=lacking):
+            gather(what, given, was_synced=False)
+    else:
+        assert gather(what, given, was_synced=False).keys() == set(keys)
