@@ -1,0 +1,33 @@
+"""The metrics that the operator shows: dashboards and alerts hang on names and labels."""
+
+import ssl
+from collections.abc import Iterator
+
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from golden.golden import assert_golden
+from keyturn.app import assemble
+from keyturn.kube.config import ClusterConfig
+from keyturn.settings import Settings
+
+
+async def test_names_types_labels_and_buckets_are_as_they_were() -> None:
+    engine = assemble(Settings(), ClusterConfig("https://127.0.0.1:1", ssl.create_default_context()))
+    try:
+        metrics = engine.metrics
+        metrics.synced("Synced", 0.1)
+        metrics.wrote("status")
+        metrics.called("fake", "get_many", "OK", 0.1)
+        families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    finally:
+        await engine.client.close()
+    assert_golden("metrics.txt", "".join(line for family in sorted(families, key=lambda found: found.name) for line in described(family)))
+
+
+def described(family: Metric) -> Iterator[str]:
+    labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+    buckets = dict.fromkeys(sample.labels["le"] for sample in family.samples if "le" in sample.labels)
+    yield f"{family.name} {family.type} {{{', '.join(labels)}}}\n  {family.documentation}\n"
+    if buckets:
+        yield f"  le: {' '.join(buckets)}\n"
