@@ -102,7 +102,7 @@ def test_the_operator_is_never_laxer_than_the_api_server(cluster: ControlPlane, 
 
     if status != 201:
         with pytest.raises(Rejected):
-            parse_managed_secret("app", "default", spec) if kind is Kind.MANAGED_SECRET else parse_provider(kind, spec)
+            parse_managed_secret("app", spec) if kind is Kind.MANAGED_SECRET else parse_provider(kind, spec)
 
 
 def test_the_operators_own_names_are_refused_as_the_default_target(cluster: ControlPlane) -> None:

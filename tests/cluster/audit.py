@@ -1,0 +1,83 @@
+"""What the API server's audit log says of the operator's requests."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controlplane.plane import ControlPlane
+
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+READS = frozenset({"get", "list", "watch"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as the API server saw it. ``is_ours``: made by our own client, not by Kopf."""
+
+    verb: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    uri: str
+    code: int
+    agent: str
+    at: str
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in WRITES
+
+    @property
+    def is_ours(self) -> bool:
+        return not self.agent.endswith(" kopf")
+
+    def __str__(self) -> str:
+        what = f"{self.resource}{'/' + self.subresource if self.subresource else ''}"
+        return f"{self.code} {self.verb} {what} {self.namespace}/{self.name} ({self.agent})"
+
+
+def mark(plane: ControlPlane) -> int:
+    """A place in the log: what is asked from now on comes after it."""
+    return plane.audit_log.stat().st_size
+
+
+def requests(plane: ControlPlane, user_agent: str = "keyturn/", since: int = 0) -> list[Request]:
+    """The requests after a mark by agents whose name begins so, in the order in which they were answered."""
+    with plane.audit_log.open("rb") as log:
+        log.seek(since)
+        lines = log.read().split(b"\n")
+    found: dict[str, Request] = {}
+    for line in lines[:-1]:
+        event = json.loads(line)
+        if event.get("userAgent", "").startswith(user_agent):
+            found.setdefault(event["auditID"], _request(event))  # a watch is there twice: at its start and at its end
+    return list(found.values())
+
+
+def _request(event: dict[str, object]) -> Request:
+    asked, answered = event.get("objectRef") or {}, event.get("responseStatus") or {}
+    assert isinstance(asked, dict)
+    assert isinstance(answered, dict)
+    return Request(
+        verb=str(event["verb"]),
+        resource=asked.get("resource", ""),
+        subresource=asked.get("subresource", ""),
+        namespace=asked.get("namespace", ""),
+        name=asked.get("name", ""),
+        uri=str(event["requestURI"]),
+        code=answered.get("code", 0),
+        agent=str(event["userAgent"]),
+        at=str(event["requestReceivedTimestamp"]),
+    )
+
+
+def writes(found: Iterable[Request], *resources: str) -> list[Request]:
+    """The writes among them, of these resources, else of all."""
+    return [r for r in found if r.is_write and (not resources or r.resource in resources)]
+
+
+def tally(found: Iterable[Request]) -> dict[str, int]:
+    """How many of each sort, for messages."""
+    return dict(Counter(f"{r.verb} {r.resource}{'/' + r.subresource if r.subresource else ''}" for r in found))

@@ -1,0 +1,133 @@
+"""`keyturn run` as a process beside a control plane, with the rights of its ServiceAccount and no others."""
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from cluster.waiting import eventually
+from controlplane.installation import NAMESPACE, ROOT, SERVICE_ACCOUNT
+from controlplane.plane import ControlPlane
+from controlplane.servers import LOOPBACK, free_ports
+
+_TOKEN_LIFE_S = 24 * 3600
+
+
+class Operator:
+    """Can be stopped, killed and started again. ``settings`` are environment variables of its own."""
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        sources: Path,
+        *flags: str,
+        name: str = "operator",
+        kubeconfig: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.sources = sources
+        self.flags = flags
+        self.settings = dict(settings or {})
+        self.health_url = f"http://{LOOPBACK}:{free_ports(1)[0]}"
+        self.pid = 0
+        self._hold = plane.hold
+        self._kubeconfig = kubeconfig or plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT, seconds=_TOKEN_LIFE_S)
+        self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_running:
+            self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        return self._hold.returncodes().get(self.name, 0) is None
+
+    @property
+    def returncode(self) -> int | None:
+        """Of one that ended by itself; None while it runs."""
+        return self._hold.returncodes().get(self.name)
+
+    def start(self, *more_flags: str, wait: bool = True) -> None:
+        """Returns when it is ready."""
+        argv = [
+            sys.executable,
+            "-m",
+            "keyturn",
+            "run",
+            f"--kubeconfig={self._kubeconfig}",
+            f"--operator-namespace={NAMESPACE}",
+            f"--file-root={self.sources}",
+            f"--health-address={self.health_url.removeprefix('http://')}",
+            "--log-level=debug",
+            *self.flags,
+            *more_flags,
+        ]
+        clean = {
+            name: value for name, value in os.environ.items() if not name.startswith(("KEYTURN_", "SECRETS_")) and name != "KUBECONFIG"
+        }
+        self.pid = self._hold.start(self.name, argv, clean | {"PYTHONPATH": str(ROOT / "operator")} | self.settings)
+        if wait:
+            self.wait_until_ready()
+
+    def wait_until_ready(self, deadline_s: float = 60) -> None:
+        def is_ready() -> bool:
+            assert self.is_running, f"the operator ended with {self.returncode}:\n{self.log(30)}"
+            return self.readiness() == "ok"
+
+        eventually(is_ready, deadline_s, lambda: f"ready, but: {self.readiness()}\n{self.log(30)}")
+
+    def readiness(self) -> str:
+        """What /readyz says; '' where nobody answers."""
+        return self.ask("/readyz")
+
+    def ask(self, path: str) -> str:
+        """What its own listener says, '' where nobody answers."""
+        try:
+            with self._direct.open(self.health_url + path, timeout=5) as answer:
+                return str(answer.read().decode()).strip()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.read().decode().strip()
+        except OSError:
+            return ""
+
+    def stop(self) -> int:
+        """Ends it as Kubernetes would; the return code."""
+        return self._hold.end(self.name, signal.SIGTERM, seconds=30)
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self._hold.end(self.name, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stops the clock for it, as a starved machine would."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self, *more_flags: str) -> None:
+        assert self.stop() == 0, self.log(30)
+        self.start(*more_flags)
+
+    @property
+    def log_file(self) -> Path:
+        return self._hold.folder / f"{self.name}.log"
+
+    def log(self, lines: int = 100_000) -> str:
+        """The last lines that it wrote, over all its starts."""
+        return self._hold.log(self.name, lines)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Its log as records; what is no JSON (a traceback of the interpreter) becomes a record with level `raw`."""
+        return [json.loads(line) if line.startswith("{") else {"level": "raw", "message": line} for line in self.log().splitlines()]

@@ -1,0 +1,176 @@
+"""A TLS proxy between the operator and the API server: writes down how it asked, and can refuse in the server's place.
+
+The audit log does not say what form of answer was asked for; this does. Bodies pass through unread.
+"""
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import trustme
+from aiohttp import web
+
+from controlplane.installation import NAMESPACE, SERVICE_ACCOUNT
+from controlplane.plane import ControlPlane
+from controlplane.servers import LOOPBACK, kubeconfig_text, write_private
+
+_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "content-length", "te", "trailer"}
+_MOST = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How something was asked for."""
+
+    verb: str
+    path: str
+    selector: str
+    is_watch: bool
+    accept: str
+    content: str
+    agent: str
+
+    @property
+    def wants_metadata(self) -> bool:
+        """Whether every form of answer that it takes is without data."""
+        return all("as=PartialObjectMetadata" in form for form in self.accept.split(","))
+
+    @property
+    def secret(self) -> tuple[str, str] | None:
+        """Namespace and name where it is about Secrets; the name is '' for a collection, the namespace for all."""
+        parts = self.path.strip("/").split("/")
+        match parts:
+            case ["api", "v1", "secrets"]:
+                return "", ""
+            case ["api", "v1", "namespaces", namespace, "secrets", *name]:
+                return namespace, "/".join(name)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.verb}{' (watch)' if self.is_watch else ''} {self.path} selector={self.selector!r} accept={self.accept!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is answered in the API server's place."""
+
+    applies: Callable[[Asked], bool]
+    status: int
+    reason: str
+    retry_after_s: int
+
+
+class Proxy:
+    """Use `run`. ``asked`` grows with each request."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.asked: list[Asked] = []
+        self.refused: list[Asked] = []
+        self.refusal: Refusal | None = None
+        self._target = plane.url
+        self._tls = ssl.create_default_context(cafile=str(plane.ca_file))
+        authority = trustme.CA()
+        self._authority = authority.cert_pem.bytes().decode()
+        self._own_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(LOOPBACK).configure_cert(self._own_tls)
+        self._plane = plane
+        self.port = 0
+
+    @classmethod
+    @contextmanager
+    def run(cls, plane: ControlPlane) -> Iterator["Proxy"]:
+        """A proxy before a control plane, for as long as it is entered."""
+        proxy, up, stop = cls(plane), threading.Event(), threading.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(proxy._serve(up, stop)), name="proxy")
+        thread.start()
+        try:
+            assert up.wait(20), "the proxy did not start"
+            yield proxy
+        finally:
+            stop.set()
+            thread.join(20)
+
+    def kubeconfig(self, folder: Path) -> Path:
+        """A kubeconfig of the operator's ServiceAccount that leads here."""
+        token = self._plane.new_token(NAMESPACE, SERVICE_ACCOUNT)
+        authority = folder / "proxy-authority.pem"
+        authority.write_text(self._authority)
+        path = folder / "proxy-kubeconfig"
+        cluster = {"server": f"https://{LOOPBACK}:{self.port}", "certificate-authority": str(authority)}
+        write_private(path, kubeconfig_text(cluster, {"token": token}))
+        return path
+
+    @contextmanager
+    def refuse(self, applies: Callable[[Asked], bool], status: int, reason: str, retry_after_s: int = 0) -> Iterator[None]:
+        """Answers what applies with a refusal, for as long as it is entered."""
+        self.refusal = Refusal(applies, status, reason, retry_after_s)
+        try:
+            yield
+        finally:
+            self.refusal = None
+
+    async def _serve(self, up: threading.Event, stop: threading.Event) -> None:
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)) as session:
+            app = web.Application(client_max_size=_MOST)
+            app.router.add_route("*", "/{tail:.*}", partial(self._pass, session))
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            site = web.TCPSite(runner, LOOPBACK, 0, ssl_context=self._own_tls)
+            await site.start()
+            [self.port] = [address[1] for address in runner.addresses]
+            up.set()
+            await asyncio.to_thread(stop.wait)
+            await runner.cleanup()
+
+    async def _pass(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
+        asked = _asked(request)
+        self.asked.append(asked)
+        refusal = self.refusal
+        if refusal is not None and refusal.applies(asked):
+            self.refused.append(asked)
+            return _refused(refusal)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        body = await request.read()
+        async with session.request(request.method, self._target + request.path_qs, headers=headers, data=body or None) as answer:
+            passed = web.StreamResponse(status=answer.status)
+            passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
+            await passed.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await passed.write(chunk)
+            await passed.write_eof()
+            return passed
+
+
+def _asked(request: web.Request) -> Asked:
+    query = parse_qs(urlsplit(request.path_qs).query)
+    return Asked(
+        verb=request.method,
+        path=request.path,
+        selector=query.get("labelSelector", [""])[0],
+        is_watch=query.get("watch", [""])[0] == "true",
+        accept=request.headers.get("Accept", ""),
+        content=request.headers.get("Content-Type", ""),
+        agent=request.headers.get("User-Agent", ""),
+    )
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": "refused by the test",
+        "reason": refusal.reason,
+        "code": refusal.status,
+    }
+    headers = {"Retry-After": str(refusal.retry_after_s)} if refusal.retry_after_s else {}
+    return web.Response(status=refusal.status, text=json.dumps(status), content_type="application/json", headers=headers)

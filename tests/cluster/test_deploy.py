@@ -1,0 +1,138 @@
+"""deploy/ as a real API server takes it: the pod, the rights as RBAC decides them, the examples."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controlplane.plane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
+OPERATOR = "system:serviceaccount:keyturn-system:keyturn"
+TENANT_OPERATOR = "system:serviceaccount:keyturn-tenants:keyturn"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    """A control plane with the cluster-wide install, and beside it the one for the namespace shop alone."""
+    with ControlPlane.run(audit=False) as plane:
+        plane.kubectl("create", "namespace", "shop")
+        plane.kubectl("create", "namespace", "other")
+        plane.kubectl("apply", "--server-side", f"--kustomize={ROOT / 'crds'}")
+        plane.kubectl("apply", f"--kustomize={ROOT / 'deploy' / 'base'}")
+        namespaced = plane.kubectl("kustomize", str(ROOT / "deploy" / "namespaced")).stdout
+        plane.kubectl("apply", "--filename=-", input=namespaced.replace("keyturn-system", "keyturn-tenants"))
+        for user in ("view", "edit", "admin"):
+            plane.kubectl("create", "rolebinding", user, f"--clusterrole={user}", f"--user={user}", "--namespace=shop")
+        plane.kubectl("wait", "--for=condition=Established", "crd/managedsecrets.keyturn.dev", "--timeout=30s")
+        yield plane
+
+
+def may(cluster: ControlPlane, user: str, what: str, namespace: str = "") -> bool:
+    """What RBAC says of `verb group/resource[/subresource] [name]`."""
+    verb, resource, name = f"{what} ".split(" ", 2)
+    group, resource, subresource = f"{resource}/".split("/", 2)
+    asked = {
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource.strip("/"),
+        "name": name.strip(),
+        "namespace": namespace,
+    }
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user, "resourceAttributes": asked}}
+    status, answer = cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    assert status == 201, answer
+    return bool(answer["status"]["allowed"])
+
+
+@pytest.mark.parametrize("namespace", ["keyturn-system", "keyturn-tenants"])
+def test_the_operators_pod_is_admitted_where_pod_security_is_restricted(cluster: ControlPlane, namespace: str) -> None:
+    if not cluster.has_controllers:
+        pytest.skip("needs kube-controller-manager, which KUBEBUILDER_ASSETS has not")
+    labels = json.loads(cluster.kubectl("get", "namespace", namespace, "--output=jsonpath={.metadata.labels}").stdout)
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    cluster.kubectl("wait", "--for=create", "pod", f"--namespace={namespace}", "--selector=app.kubernetes.io/name=keyturn", "--timeout=30s")
+
+
+def test_any_other_pod_beside_it_is_refused(cluster: ControlPlane) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": {"containers": [{"name": "any", "image": "any"}]}}
+    answer = cluster.kubectl("create", "--namespace=keyturn-system", "--dry-run=server", "--filename=-", input=json.dumps(pod), check=False)
+    assert 'violates PodSecurity "restricted:latest"' in answer.stderr
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_accepted(cluster: ControlPlane, example: Path) -> None:
+    cluster.kubectl("create", "--dry-run=server", "--validate=strict", f"--filename={example}")
+
+
+@pytest.mark.parametrize(
+    ("what", "namespace"),
+    [
+        ("watch keyturn.dev/managedsecrets", "other"),
+        ("patch keyturn.dev/managedsecrets/status", "other"),
+        ("watch keyturn.dev/clustersecretproviders", ""),
+        ("create /secrets", "other"),
+        ("watch /namespaces", ""),
+        ("create events.k8s.io/events", "other"),
+        ("get apiextensions.k8s.io/customresourcedefinitions managedsecrets.keyturn.dev", ""),
+        ("get /secrets keyturn-fingerprint-key", "keyturn-system"),
+    ],
+)
+def test_the_operator_may(cluster: ControlPlane, what: str, namespace: str) -> None:
+    assert may(cluster, OPERATOR, what, namespace)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "patch keyturn.dev/managedsecrets",
+        "update keyturn.dev/managedsecrets/status",
+        "update /secrets",
+        "deletecollection /secrets",
+        "create /serviceaccounts/token",
+        "get /configmaps",
+        "get /pods",
+        "patch apps/deployments",
+        "get apiextensions.k8s.io/customresourcedefinitions others.example.com",
+        "impersonate /users",
+    ],
+)
+def test_the_operator_may_not(cluster: ControlPlane, what: str) -> None:
+    assert not may(cluster, OPERATOR, what, "other")
+
+
+def test_the_namespaced_operator_works_in_its_namespaces_alone(cluster: ControlPlane) -> None:
+    asked = "watch keyturn.dev/managedsecrets", "get /secrets", "create /secrets"
+    allowed = {
+        (what, where) for where in ("shop", "other", "keyturn-tenants") for what in asked if may(cluster, TENANT_OPERATOR, what, where)
+    }
+    assert allowed == {(what, "shop") for what in asked} | {("create /secrets", "keyturn-tenants")}
+    assert may(cluster, TENANT_OPERATOR, "get /secrets keyturn-fingerprint-key", "keyturn-tenants")
+
+
+@pytest.mark.parametrize(
+    ("user", "writes"),
+    [("view", set()), ("edit", {"managedsecrets"}), ("admin", {"managedsecrets", "secretproviders"})],
+)
+def test_kubernetes_own_roles_reach_our_kinds(cluster: ControlPlane, user: str, writes: set[str]) -> None:
+    if not cluster.has_controllers:
+        pytest.skip("needs kube-controller-manager, which KUBEBUILDER_ASSETS has not")
+    deadline = time.monotonic() + 30
+    awaited = {"get keyturn.dev/managedsecrets"} | {f"create keyturn.dev/{kind}" for kind in writes}
+    while not all(may(cluster, user, what, "shop") for what in awaited):  # a controller copies the rules
+        assert time.monotonic() < deadline, "the rights did not reach the role within 30 s"
+    kinds = "managedsecrets", "secretproviders", "clustersecretproviders", "managedsecrets/status"
+    assert {kind for kind in kinds if may(cluster, user, f"get keyturn.dev/{kind}", "shop")} == set(kinds[:3])
+    assert {kind for kind in kinds if may(cluster, user, f"patch keyturn.dev/{kind}", "shop")} == writes
+
+
+def test_the_admission_policy_has_no_type_warning(cluster: ControlPlane) -> None:
+    if not cluster.has_controllers:
+        pytest.skip("needs kube-controller-manager, which KUBEBUILDER_ASSETS has not")
+    policy = "validatingadmissionpolicy/keyturn-target-secret"
+    cluster.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=1", policy, "--timeout=30s")
+    assert cluster.kubectl("get", policy, "--output=jsonpath={.status.typeChecking}").stdout == "{}"
