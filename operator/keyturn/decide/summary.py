@@ -72,7 +72,7 @@ def kept(managed: Managed, order: Order, live: Live, now: datetime) -> Status:
 def failed(managed: Managed, reason: str, message: str, now: datetime, *, stalled: bool = False) -> Status:
     """The status of an object whose sync failed; what was written before stays named."""
     polarity = Polarity.STALLED if stalled else None
-    told = f"{message.rstrip('.')}. {REASONS[reason].remedy}" if REASONS[reason].remedy not in message else message
+    told = _with_remedy(message, reason)
     made = conditions(managed.status.conditions, managed.generation, reason, told, now, polarity=polarity)
     return replace(_observed(managed), conditions=_without_suspended(made))
 
@@ -107,7 +107,7 @@ def provider_checked(
     former = provider.status
     polarity = REASONS[reason].polarity
     shown = "Valid" if polarity is Polarity.NONE else reason
-    told = message if polarity is Polarity.NONE else f"{message.rstrip('.')}. {REASONS[reason].remedy}"
+    told = message if polarity is Polarity.NONE else _with_remedy(message, reason)
     made = tuple(
         replace(c, reason=shown) for c in conditions(former.conditions, provider.generation, reason, told, now) if c.reason == reason
     )
@@ -123,6 +123,13 @@ def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:
         return 0 <= (now - datetime.fromisoformat(status.last_check)).total_seconds() < period_s
     except ValueError:
         return False
+
+
+def _with_remedy(message: str, reason: str) -> str:
+    remedy = REASONS[reason].remedy
+    if remedy in message:
+        return message
+    return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} {remedy}"
 
 
 def _observed(managed: Managed) -> Status:

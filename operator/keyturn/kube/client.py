@@ -126,6 +126,11 @@ class Client:
                         self._config.token.expire()
                     raise refusal(response.status, await response.read(), what, response.headers.get("Retry-After", ""))
                 yield response
+        except RuntimeError as error:
+            # uvloop refuses a descriptor that it takes for one still in use (MagicStack/uvloop#653): as good as no connection.
+            if "is used by transport" not in str(error):
+                raise
+            raise Busy(f"{what}: no connection to the API server") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             # The class says what happened; the text of a library may hold addresses and headers.
             raise Busy(f"{what}: no answer from the API server ({type(error).__name__})") from None

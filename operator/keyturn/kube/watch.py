@@ -36,25 +36,24 @@ class MetadataWatch:
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     last_heard: float = 0.0
     problem: str = ""
+    pause_s: float = FIRST_PAUSE_S
 
     async def run(self) -> None:
         """Until cancelled; faults are waited out, and ``problem`` names the present one."""
-        pause, version = FIRST_PAUSE_S, ""
+        version = ""
         while True:
             try:
                 version = version or await self._list()
-                self.problem, pause = "", FIRST_PAUSE_S
                 async for reached in self._watch(version):
                     version = reached
-                    self._heard()
             except Expired:
                 log.info("watch of %s is too old, listing anew", self.path)
                 version = ""
             except ClusterError as error:
                 self.problem = str(error)
                 log.warning("watch of %s: %s", self.path, error)
-                await asyncio.sleep(max(error.retry_after or 0.0, pause))
-                pause = min(pause * 2, LAST_PAUSE_S)
+                await asyncio.sleep(max(error.retry_after or 0.0, self.pause_s))
+                self.pause_s = min(self.pause_s * 2, LAST_PAUSE_S)
 
     async def _list(self) -> str:
         found: dict[Key, str] = {}
@@ -78,6 +77,7 @@ class MetadataWatch:
     async def _watch(self, version: str) -> AsyncIterator[str]:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": "300", **self._selection()}
         async with self.client.stream(self.path, query=query, accept=METADATA) as content:
+            self._heard()
             async for line in _lines(content):
                 event = watch_event.decode(line)
                 if event.type == "ERROR":
@@ -90,6 +90,7 @@ class MetadataWatch:
                     self._lose((found.namespace, found.name), found.uid)
                 elif event.type != "BOOKMARK":
                     self._take(found)
+                self._heard()
                 yield found.resource_version
 
     def _selection(self) -> Mapping[str, str]:
@@ -106,6 +107,7 @@ class MetadataWatch:
             self.drop(key, uid)
 
     def _heard(self) -> None:
+        self.problem, self.pause_s = "", FIRST_PAUSE_S
         self.last_heard = asyncio.get_running_loop().time()
 
 
