@@ -209,6 +209,8 @@ def _cause(error: BaseException | None) -> str:
         error = error.exceptions[0]
     if error is None:
         return "without an error"
+    if type(error).__name__ == "APINotFoundError":
+        return "a kind of ours is not served any more; bring its CRD back (kubectl apply -k crds)"
     is_safe = isinstance(error, KeyturnError) or type(error).__module__.startswith("kopf.")
     text = getattr(error, "message", None) or str(error)
     return f"{type(error).__name__}: {text[:300]}" if is_safe else type(error).__name__

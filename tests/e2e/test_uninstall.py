@@ -185,7 +185,7 @@ def test_it_releases_the_namespaces_that_are_named_and_no_other(
     assert ok(shell, f"keyturn release -n {one.namespace} --namespace {two.namespace}").splitlines() == [
         f"released Secret/{one.namespace}/app",
         f"released Secret/{two.namespace}/app",
-        f"released 2 of 2 Secrets; ManagedSecrets of {one.namespace}, {two.namespace} can be deleted now, and the Secrets stay",
+        f"released 2 Secrets; ManagedSecrets of {one.namespace}, {two.namespace} can be deleted now, and the Secrets stay",
     ]
     assert [len(owners(shop, "app")) for shop in (one, two, three)] == [0, 0, 1]
 
@@ -223,7 +223,7 @@ def test_other_owners_and_other_secrets_are_left_as_they_are(
     assert owners(shop, "app") == [theirs]
     assert shop.secret("foreign") == foreign
     version = shop.secret("app")["metadata"]["resourceVersion"]
-    assert ok(shell, RELEASE).startswith("released 0 of ")
+    assert ok(shell, RELEASE).startswith("released 0 Secrets")
     assert shop.secret("app")["metadata"]["resourceVersion"] == version
 
 

@@ -65,7 +65,7 @@ async def test_a_provider_that_fails_says_why_is_checked_sooner_and_heals(stage:
         ("Reconciling", "True", "AuthFailed"),
     ]
     assert "r-1" not in provided.status.conditions[0].message
-    assert stage.source().log_ins > 3
+    assert stage.source().log_ins > 2
     assert len(stage.tape.only("status-provider")) == 1
     assert stage.events.reasons == ["AuthFailed"]
     stage.source().down = None

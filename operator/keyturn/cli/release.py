@@ -8,6 +8,9 @@ import click
 
 from keyturn.cli.needs import listed, need_operator
 from keyturn.model.errors import KeyturnError
+from keyturn.model.ids import SecretRef
+
+TAKEN_BACK_S = 2.0
 
 
 class NothingFound(KeyturnError):
@@ -32,11 +35,12 @@ def release(*, all_namespaces: bool, namespace: tuple[str, ...], kubeconfig: str
         message = "say where: -A for all namespaces, or -n NAMESPACE"
         raise click.UsageError(message)
     namespaces = listed(namespace)
-    released, looked_at = asyncio.run(_release(namespaces, _kubeconfig(kubeconfig), context))
-    if namespaces and not looked_at:
+    released, others = asyncio.run(_release(namespaces, _kubeconfig(kubeconfig), context))
+    if namespaces and not released and not others:
         raise NothingFound(f"no Secret of Keyturn's is in {', '.join(namespaces)}, so nothing was released; is the name right?")
     what = f"ManagedSecrets of {', '.join(namespaces)}" if namespaces else "ManagedSecrets and CRDs"
-    click.echo(f"released {released} of {looked_at} Secrets; {what} can be deleted now, and the Secrets stay")
+    more = f", and {others} more had no owner of ours" if others else ""
+    click.echo(f"released {released} Secrets{more}; {what} can be deleted now, and the Secrets stay")
 
 
 def _kubeconfig(given: str) -> str:
@@ -54,15 +58,24 @@ async def _release(namespaces: tuple[str, ...], kubeconfig: str, context: str) -
     from keyturn.kube.config import load
 
     client = Client(load(kubeconfig, context))
-    released = looked_at = 0
+    released: list[SecretRef] = []
+    others = 0
     try:
         if not await releasing.check_stopped(client, namespaces):
             click.echo("you may not list Deployments of the cluster: make sure yourself that no operator serves these namespaces", err=True)
         async for one in releasing.release(client, namespaces):
-            looked_at += 1
-            released += one.was_ours
             if one.was_ours:
+                released.append(one.ref)
                 click.echo(f"released {one.ref}")
+            else:
+                others += 1
+        if released:
+            # An operator takes a Secret back in less than a second, so that after two it can be told.
+            await asyncio.sleep(TAKEN_BACK_S)
+        if back := await releasing.taken_back(client, released):
+            raise releasing.OperatorRuns(
+                f"{back} was taken back at once: an operator runs that is no Deployment of this cluster; stop it, then run this again"
+            )
     finally:
         await client.close()
-    return released, looked_at
+    return len(released), others

@@ -96,4 +96,6 @@ def _check(order: Order, data: Mapping[str, Sensitive]) -> None:
         raise Invalid(f"the values have {size} bytes together, and a Secret takes {MAX_SECRET_BYTES}; split the ManagedSecret")
     lacking = [key for key in REQUIRED_KEYS.get(order.target.type, ()) if key not in data]
     if lacking:
-        raise Rejected(f"spec.target.template.type {order.target.type} needs {', '.join(lacking)} in spec.data; add it or use Opaque")
+        raise Rejected(
+            f"spec.target.template.type {order.target.type} needs the keys {', '.join(lacking)}; add them to spec.data, or use Opaque"
+        )

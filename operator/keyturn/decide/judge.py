@@ -75,7 +75,7 @@ def judge(
         case NamespaceTerminating() | Vanished():
             return Judgement("", str(error), None)
         case Unprocessable() if is_moved(error):
-            return Judgement("", str(error), 0.0 if record.attempts <= 1 else _delay("Progressing", record.attempts, entropy))
+            return Judgement("", str(error), 0.0 if record.attempts <= 1 else delay_s("Progressing", record.attempts, entropy))
         case Unprocessable():
             fields = ", ".join(error.causes) or "its content"
             return Judgement(
@@ -85,21 +85,21 @@ def judge(
                 stalled=True,
             )
         case Forbidden():
-            return Judgement("Progressing", str(error), _delay("ProviderUnavailable", record.attempts, entropy))
+            return Judgement("Progressing", str(error), delay_s("ProviderUnavailable", record.attempts, entropy))
         case ClusterConflict() | ObjectGone() | Expired():
-            return Judgement("", str(error), 0.0 if record.attempts <= 1 else _delay("Progressing", record.attempts, entropy))
+            return Judgement("", str(error), 0.0 if record.attempts <= 1 else delay_s("Progressing", record.attempts, entropy))
         case Busy() | ClusterError():
-            return Judgement("", str(error), max(error.retry_after or 0.0, _delay("Progressing", record.attempts, entropy) or 0.0))
+            return Judgement("", str(error), max(error.retry_after or 0.0, delay_s("Progressing", record.attempts, entropy) or 0.0))
         case FingerprintKeyChanged():
             return Judgement("", str(error), 30.0)
         case ProviderNotFound() if managed.status.generation < 0 and record.attempts <= 1:
             # Applied in one go, the two arrive on two streams: the provider is a moment away.
             return Judgement("", str(error), ARRIVAL_GRACE_S)
         case Unread() if secret_stands and managed.status.generation == managed.generation:
-            delay = _delay("AuditUnavailable", record.attempts, entropy)
+            delay = delay_s("AuditUnavailable", record.attempts, entropy)
             return _judge_outage("AuditUnavailable", str(error), managed, record, now, delay, patience)
         case AuditUnavailable():
-            return Judgement("AuditUnavailable", str(error), _delay("AuditUnavailable", record.attempts, entropy))
+            return Judgement("AuditUnavailable", str(error), delay_s("AuditUnavailable", record.attempts, entropy))
         case _:
             return _judge_source(error, managed, secret_stands=secret_stands, record=record, now=now, entropy=entropy, patience=patience)
 
@@ -108,7 +108,7 @@ def _judge_source(
     error: KeyturnError, managed: Managed, *, secret_stands: bool, record: Record, now: datetime, entropy: float, patience: Patience
 ) -> Judgement:
     reason, message = error.reason, text_of(error)
-    delay = _delay(reason, record.attempts, entropy)
+    delay = delay_s(reason, record.attempts, entropy)
     if isinstance(error, ProviderError) and error.retry_after is not None:
         delay = max(delay or 0.0, error.retry_after)
     if reason in DENIALS:
@@ -160,7 +160,7 @@ def stale_after_s(order: Order, patience: Patience) -> float | None:
     return max(3 * order.interval_s, patience.stale_floor_s)
 
 
-def _delay(reason: str, attempts: int, entropy: float) -> float | None:
+def delay_s(reason: str, attempts: int, entropy: float) -> float | None:
     """Doubling from the reason's first delay to its last, the upper half of it at random."""
     row = REASONS[reason]
     if row.retry_s is None:

@@ -126,10 +126,10 @@ def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:
 
 
 def _with_remedy(message: str, reason: str) -> str:
-    remedy = REASONS[reason].remedy
-    if remedy in message:
+    # Where a person must act, the message names the field and the remedy itself.
+    if REASONS[reason].polarity is Polarity.STALLED:
         return message
-    return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} {remedy}"
+    return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} {REASONS[reason].remedy}"
 
 
 def _observed(managed: Managed) -> Status:

@@ -5,9 +5,8 @@ from datetime import datetime
 
 from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
-from keyturn.decide.judge import text_of
-from keyturn.decide.retry import Backoff
-from keyturn.flow.effects import audited
+from keyturn.decide.judge import delay_s, text_of
+from keyturn.flow.audit import audited
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
@@ -18,7 +17,6 @@ from keyturn.model.objects import ProviderObject
 log = logging.getLogger("keyturn.check")
 
 UNSAID_DELAY_S = 2.0
-_AGAIN = Backoff(base_s=2.0, cap_s=120.0)
 
 
 async def check(ref: ObjectRef, world: World) -> None:
@@ -34,14 +32,16 @@ async def check(ref: ObjectRef, world: World) -> None:
         caps = await _log_in(provider, world)
     except KeyturnError as error:
         memory.note_failure(error.reason, now)
-        delay = max(_AGAIN.ceiling_s(memory.attempts), getattr(error, "retry_after", None) or 0.0)
+        # Where the table waits for an event, there is none for a provider: it comes back in its turn.
+        delay = delay_s(error.reason, memory.attempts, world.entropy()) or world.patience.check_period_s
+        delay = max(delay, getattr(error, "retry_after", None) or 0.0)
         log.info("provider not ready: %s", error, extra={"object": str(ref), "reason": error.reason})
         # A refusal of the audit trail is our own trouble, and says nothing of the provider.
         is_said = isinstance(error, AuditUnavailable) or await _say(provider, error.reason, text_of(error), now, world)
     else:
         memory.note_success()
         delay = world.patience.check_period_s
-        is_said = await _say(provider, "Synced", "logged in", now, world, caps=caps)
+        is_said = await _say(provider, "Synced", "it can be read", now, world, caps=caps)
     return world.queue.add_after(ref, delay if is_said else min(delay, UNSAID_DELAY_S), Lane.ROUTINE)
 
 

@@ -1,20 +1,15 @@
 """Carries out plans: intent into the audit trail, the write, settlement. The only place that changes Secrets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from keyturn.model.audit import AuditEntry, Outcome
-from keyturn.model.errors import Busy, KeyturnError, TargetNotOwned, Unprocessable, Vanished
+from keyturn.flow.audit import audited
+from keyturn.flow.world import World
+from keyturn.model.audit import AuditEntry
+from keyturn.model.errors import TargetNotOwned, Unprocessable, Vanished
 from keyturn.model.ids import CHANGED_AT_ANNOTATION
 from keyturn.model.objects import Managed
 from keyturn.model.plan import Action, Desired, Live, Plan
 from keyturn.model.status import timestamp
-from keyturn.ports import AuditLog
-
-if TYPE_CHECKING:
-    from keyturn.flow.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +21,7 @@ class Done:
     is_type_change: bool = False
 
 
-@asynccontextmanager
-async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[None]:
-    """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
-    intent = await log.intend(entry)
-    try:
-        yield
-    except KeyturnError as error:
-        # Without an answer nobody knows whether the request did its work.
-        await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, error.reason)
-        raise
-    except BaseException:
-        # Cancelled or worse: the request may have arrived.
-        await log.settle(intent, Outcome.UNKNOWN)
-        raise
-    await log.settle(intent, Outcome.SUCCESS)
-
-
-async def perform(plan: Plan, managed: Managed, world: "World") -> Done:
+async def perform(plan: Plan, managed: Managed, world: World) -> Done:
     """Takes the one step that the plan names. Raises a `ClusterError`, `Refused` or `AuditUnavailable`."""
     if plan.needs_owner_alive and not await world.objects.is_alive(managed.ref, managed.uid):
         # The garbage collector deletes for a gone owner. Making or claiming the Secret now would leave
@@ -64,14 +42,14 @@ async def perform(plan: Plan, managed: Managed, world: "World") -> Done:
     return done
 
 
-async def _create(plan: Plan, desired: Desired, managed: Managed, world: "World") -> Live:
+async def _create(plan: Plan, desired: Desired, managed: Managed, world: World) -> Live:
     async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed)):
         live = await world.writer.create(desired, timestamp(world.clock.now()))
     world.telemetry.wrote("secret-create")
     return live
 
 
-async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: "World") -> Done:
+async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: World) -> Done:
     is_same = live.revision == desired.revision and CHANGED_AT_ANNOTATION in live.annotations
     changed_at = live.annotations[CHANGED_AT_ANNOTATION] if is_same else timestamp(world.clock.now())
     async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data)):
@@ -90,7 +68,7 @@ async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, wo
     return Done(plan, after)
 
 
-async def _replace(desired: Desired, live: Live, managed: Managed, world: "World") -> Live:
+async def _replace(desired: Desired, live: Live, managed: Managed, world: World) -> Live:
     """A Secret's type cannot be changed: it is deleted and made anew, unless others keep data in it."""
     foreign = live.standing_keys - live.fields_of(desired.manager).data - set(managed.status.target.keys if managed.status.target else ())
     if foreign:
@@ -106,7 +84,7 @@ async def _replace(desired: Desired, live: Live, managed: Managed, world: "World
     return created
 
 
-async def _delete(action: str, live: Live, managed: Managed, world: "World") -> None:
+async def _delete(action: str, live: Live, managed: Managed, world: World) -> None:
     async with audited(world.audit, AuditEntry(action, str(managed.ref), str(live.ref), details={"uid": live.uid})):
         await world.writer.delete(live)
     world.telemetry.wrote("secret-delete")

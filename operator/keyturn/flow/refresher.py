@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn.decide.refresh import next_slot
-from keyturn.flow.effects import audited
+from keyturn.flow.audit import audited
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, KeyturnError, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef

@@ -51,6 +51,8 @@ def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObjec
         where = f" in namespace {namespace}" if ref.kind is Kind.SECRET_PROVIDER else ""
         if ref.kind is Kind.CLUSTER_SECRET_PROVIDER and not world.limits.serves_cluster_kinds:
             where = ": this operator serves chosen namespaces, and no cluster kinds; use a SecretProvider"
+        elif world.objects.provider(provider_ref(ProviderRef(Kind.CLUSTER_SECRET_PROVIDER, ref.name), namespace)):
+            where += f"; for the ClusterSecretProvider {ref.name}, set providerRef.kind"
         raise ProviderNotFound(f"there is no {ref.kind} {ref.name}{where}")
     if isinstance(found.order, Rejected):
         raise ProviderNotReady(f"{ref} has an invalid spec: {found.order}")
@@ -58,7 +60,7 @@ def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObjec
     ready = found.status.condition("Ready")
     was_synced = managed.is_synced and managed.status.generation == managed.generation
     if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
-        raise ProviderNotReady(f"{ref} is not ready ({ready.reason})")
+        raise ProviderNotReady(f"{ref} is not ready; its own Ready condition says why")
     return found
 
 

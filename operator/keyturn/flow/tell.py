@@ -16,7 +16,9 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
     if desired is None:
         return
     name = desired.ref.name
-    if done.is_type_change:
+    if plan.retire is not None:
+        world.events.post(managed, "Normal", "Updated", f"Secret {name} took the place of {plan.retire.ref.name}, which is deleted")
+    elif done.is_type_change:
         world.events.post(managed, "Normal", "TypeChanged", f"Secret {name} was deleted and made anew with type {desired.type}")
     elif plan.action is Action.RECREATE:
         world.events.post(managed, "Normal", "Recreated", f"Secret {name} was gone and was made anew")

@@ -81,4 +81,6 @@ def _check_peace(managed: Managed, order: Order, memory: Memory, world: World) -
     """Against another writer that does not give in, we pause instead of looping hot."""
     field = is_contested(memory.takes, world.clock.now(), window_s=world.patience.conflict_window_s)
     if field and not memory.is_dirty and managed.status.generation == managed.generation:
-        raise TargetConflict(f"another writer changed {field} of Secret {order.target.name} {LIMIT} times in ten minutes")
+        raise TargetConflict(
+            f"another writer changed {field} of Secret {order.target.name} {LIMIT} times in a row; stop it, or give each its own Secret"
+        )

@@ -126,9 +126,6 @@ class WorkQueue:
         self.is_paused = False
         self._wake.set()
 
-    def is_at_work(self, ref: ObjectRef) -> bool:
-        return ref in self._at_work
-
     def _next(self) -> ObjectRef | None:
         self._take_due()
         self._turn += 1

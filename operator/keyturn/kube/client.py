@@ -72,7 +72,6 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=10),
-            auto_decompress=True,
         )
 
     async def request(

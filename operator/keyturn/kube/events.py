@@ -53,7 +53,6 @@ class EventPoster:
     client: Client
     clock: Clock
     instance: str
-    default_namespace: str = "default"
     dropped: int = 0
     _queue: asyncio.Queue[_Post] = field(default_factory=lambda: asyncio.Queue(QUEUED))
     _series: OrderedDict[tuple[str, str, str], _Series] = field(default_factory=OrderedDict)
@@ -70,7 +69,7 @@ class EventPoster:
         if ref.namespace:
             regarding["namespace"] = ref.namespace
         # Events on cluster-scoped objects live in "default", where kubectl describe looks for them.
-        made = _Post(ref.namespace or self.default_namespace, regarding, kind, reason, note[:NOTE_LIMIT], self.clock.now())
+        made = _Post(ref.namespace or "default", regarding, kind, reason, note[:NOTE_LIMIT], self.clock.now())
         try:
             self._queue.put_nowait(made)
         except asyncio.QueueFull:

@@ -18,7 +18,6 @@ class OwnerReference(msgspec.Struct, rename="camel"):
     uid: str = ""
     controller: bool = False
     api_version: str = ""
-    block_owner_deletion: bool = False
 
 
 class ManagedFields(msgspec.Struct, rename="camel"):

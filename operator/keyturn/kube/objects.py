@@ -81,6 +81,7 @@ class ObjectCache:
     _by_target: dict[SecretRef, set[ObjectRef]] = field(default_factory=dict)
     _by_provider: dict[ObjectRef, set[ObjectRef]] = field(default_factory=dict)
     _namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _on_the_way: dict[ObjectRef, tuple[object, ...]] = field(default_factory=dict)
 
     def managed(self, ref: ObjectRef) -> Managed | None:
         found = self._objects.get(ref)
@@ -118,7 +119,7 @@ class ObjectCache:
             self._unindex(before)
         if isinstance(found, Managed):
             self._index(found)
-        return before is None or _essence(found) != _essence(before)
+        return before is None or _essence(found) not in (_essence(before), self._on_the_way.get(found.ref))
 
     def remove(self, ref: ObjectRef, uid: str) -> bool:
         """Takes an incarnation out; False where it is not the one that we hold."""
@@ -162,36 +163,31 @@ class ObjectCache:
                 return found
 
     async def write(self, managed: Managed, status: Status) -> None:
-        version = await self._write_status(managed, status_as_dict(status))
-        self._keep(managed, replace(managed, status=status, resource_version=version))
+        version = await self._write_status(replace(managed, status=status), status_as_dict(status))
+        held = self.managed(managed.ref)
+        # The spec may have moved on while the status was on its way: only the status is ours to set.
+        if held is not None and held.uid == managed.uid:
+            self.put(replace(held, status=status, resource_version=_newer(held.resource_version, version)))
 
     async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
-        version = await self._write_status(provider, provider_status_as_dict(status))
-        self._keep(provider, replace(provider, status=status, resource_version=version))
+        version = await self._write_status(replace(provider, status=status), provider_status_as_dict(status))
+        held = self.provider(provider.ref)
+        if held is not None and held.uid == provider.uid:
+            self.put(replace(held, status=status, resource_version=_newer(held.resource_version, version)))
 
-    async def _write_status(self, about: Cached, status: Mapping[str, Any]) -> str:
+    async def _write_status(self, told: Cached, status: Mapping[str, Any]) -> str:
         # The uid makes it a 409 for a successor of the same name.
-        body = _encode({"apiVersion": API_VERSION, "kind": about.ref.kind, "metadata": {"uid": about.uid}, "status": status})
-        answer = await self.client.request(
-            "PATCH",
-            f"{path_of(about.ref)}/status",
-            body,
-            query={"fieldManager": "keyturn"},
-            accept=METADATA,
-            content=MERGE,
-            what=f"status of {about.ref}",
-        )
+        body = _encode({"apiVersion": API_VERSION, "kind": told.ref.kind, "metadata": {"uid": told.uid}, "status": status})
+        path, what = f"{path_of(told.ref)}/status", f"status of {told.ref}"
+        # The watch may bring our own write before its answer is here, and that is no news.
+        self._on_the_way[told.ref] = _essence(told)
+        try:
+            answer = await self.client.request(
+                "PATCH", path, body, query={"fieldManager": "keyturn"}, accept=METADATA, content=MERGE, what=what
+            )
+        finally:
+            del self._on_the_way[told.ref]
         return partial.decode(answer).metadata.resource_version
-
-    def _keep(self, written: Cached, now: Cached) -> None:
-        held = self._objects.get(written.ref)
-        if held is None or held.uid != written.uid:
-            return
-        if isinstance(held, Managed) and isinstance(now, Managed):
-            # The spec may have moved on while the status was on its way: only the status is ours to set.
-            self.put(replace(held, status=now.status, resource_version=_newer(held.resource_version, now.resource_version)))
-        elif isinstance(held, ProviderObject) and isinstance(now, ProviderObject):
-            self.put(replace(held, status=now.status, resource_version=_newer(held.resource_version, now.resource_version)))
 
     def _index(self, found: Managed) -> None:
         for target in _targets(found):

@@ -5,7 +5,7 @@ Secrets with them. After this it finds nothing to delete, and a re-installed ope
 its Secrets by their marks, takes them back.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -69,6 +69,16 @@ def _serves(deployment: Mapping[str, Any], namespaces: tuple[str, ...]) -> bool:
         given += [pair.get("value", "") for pair in container.get("env", ()) if pair["name"] == "KEYTURN_NAMESPACES"]
         served |= {name.strip() for value in given for name in value.replace(",", " ").split()}
     return not namespaces or not served or not served.isdisjoint(namespaces)
+
+
+async def taken_back(client: Client, released: Sequence[SecretRef]) -> SecretRef | None:
+    """The first Secret that is owned again: an operator that no Deployment shows runs somewhere, and was quicker."""
+    reader = SecretCache(client)
+    for ref in released:
+        live = await reader.look(ref)
+        if live is not None and any(_is_ours(o.api_version, o.kind) for o in live.owners):
+            return ref
+    return None
 
 
 async def release(client: Client, namespaces: tuple[str, ...]) -> AsyncIterator[Released]:

@@ -34,7 +34,6 @@ class MetadataWatch:
     selector: str = ""
     known: dict[Key, str] = field(default_factory=dict)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
-    last_heard: float = 0.0
     problem: str = ""
     pause_s: float = FIRST_PAUSE_S
 
@@ -108,7 +107,6 @@ class MetadataWatch:
 
     def _heard(self) -> None:
         self.problem, self.pause_s = "", FIRST_PAUSE_S
-        self.last_heard = asyncio.get_running_loop().time()
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -90,7 +90,9 @@ def test_the_same_failure_again_has_nothing_new_to_say() -> None:
 def test_every_failure_says_what_to_do(reason: str) -> None:
     ready = summary.failed(ME, reason, "it failed", NOW).condition("Ready")
     assert ready is not None
-    assert ready.message == f"it failed. {REASONS[reason].remedy}"
+    # Where a person must act, the message itself names field and remedy.
+    remedy = "" if REASONS[reason].polarity is Polarity.STALLED else f". {REASONS[reason].remedy}"
+    assert ready.message == f"it failed{remedy}"
 
 
 def test_a_long_message_is_cut() -> None:

@@ -1,0 +1,25 @@
+"""Around each outside effect: intent into the audit trail before it, settlement after it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.errors import Busy, KeyturnError
+from keyturn.ports import AuditLog
+
+
+@asynccontextmanager
+async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[None]:
+    """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
+    intent = await log.intend(entry)
+    try:
+        yield
+    except KeyturnError as error:
+        # Without an answer nobody knows whether the request did its work.
+        await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, error.reason)
+        raise
+    except BaseException:
+        # Cancelled or worse: the request may have arrived.
+        await log.settle(intent, Outcome.UNKNOWN)
+        raise
+    await log.settle(intent, Outcome.SUCCESS)
