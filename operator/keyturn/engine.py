@@ -144,13 +144,11 @@ class Engine:
         """Loads the fingerprint key, and waits while it is not the one that the cluster's Secrets were written under."""
         holder, accepts = self.world.fingerprint, self.settings.accept_new_fingerprint_key
         while True:
-            revisions = [live.revision for live in self.secrets.all_seen().values()]
             try:
                 # Where the key is lost, a new one would only be in the way of the backup.
-                key = await fingerprint.load(
-                    self.client, self.settings.operator_namespace, may_make=accepts or not is_key_changed(revisions, "")
-                )
-                if accepts or not is_key_changed(revisions, key.id):
+                may_make = accepts or not await self._is_strange("")
+                key = await fingerprint.load(self.client, self.settings.operator_namespace, may_make=may_make)
+                if accepts or not await self._is_strange(key.id):
                     holder.key, holder.problem = key, ""
                     return
                 raise FingerprintKeyChanged(f"the Secrets of this cluster were written under another key than {fingerprint.NAME} holds")
@@ -161,6 +159,17 @@ class Engine:
                     log.error("no Secret is written: %s", told)
                 self.waits_for = holder.problem = told
                 await asyncio.sleep(KEY_RETRY_S)
+
+    async def _is_strange(self, key_id: str) -> bool:
+        """Whether the cluster's Secrets were written under another key.
+
+        Marks on Secrets raise the suspicion, and statuses decide: a mark can be set by whoever may write a Secret, and would
+        stop the operator for everybody.
+        """
+        if not is_key_changed([live.revision for live in self.secrets.all_seen().values()], key_id):
+            return False
+        await self._compare_until_done(Kind.MANAGED_SECRET)
+        return is_key_changed([managed.status.revision for managed in self.cache.all_managed()], key_id)
 
     async def _wait_for_crds(self, stop: asyncio.Event) -> None:
         """Kopf ends or goes deaf where a CRD is missing at its start, so that we wait for ours (cluster rule 24)."""

@@ -101,6 +101,9 @@ class SecretWriter(Protocol):
     async def create(self, desired: Desired, changed_at: str) -> Live:
         """POST: never touches what is there. Raises `AlreadyExists`."""
 
+    async def rehearse(self, desired: Desired) -> None:
+        """Raises what `create` would meet, but for the Secret of that name which is there; changes nothing."""
+
     async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
         """Forced server-side apply to this incarnation alone: never creates, never hits a successor."""
 

@@ -76,6 +76,10 @@ class _Writer:
     async def create(self, desired: Desired, changed_at: str) -> Live:
         return await self.knife.around("create", lambda: self.inner.create(desired, changed_at))
 
+    async def rehearse(self, desired: Desired) -> None:
+        # Changes nothing, so there is nothing to cut.
+        await self.inner.rehearse(desired)
+
     async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
         return await self.knife.moving("apply", lambda: self.inner.apply(desired, uid, changed_at))
 

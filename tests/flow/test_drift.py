@@ -145,7 +145,10 @@ async def test_a_secret_that_waits_for_finalizers_is_made_anew_after_them(stage:
     assert stage.reason(APP) == "Synced"
 
 
-@pytest.mark.parametrize("edit", [DATA, ("labels", "app.kubernetes.io/managed-by")], ids=["data", "label"])
+EDITS = [DATA, ("labels", "app.kubernetes.io/managed-by"), ("annotations", "keyturn.dev/changed-at")]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=["data", "label", "our clock"])
 @pytest.mark.parametrize("gone", [False, True], ids=["changed", "taken away"])
 @staged
 async def test_another_writer_that_does_not_give_in_is_given_way_after_five_times(stage: Stage, edit: Path, *, gone: bool) -> None:
@@ -160,6 +163,19 @@ async def test_another_writer_that_does_not_give_in_is_given_way_after_five_time
     assert len(stage.tape.only("apply")) == LIMIT
     assert stage.reason(APP) == "TargetConflict"
     assert stage.events.reasons.count("Conflict") > 0
+
+
+@staged
+async def test_whoever_keeps_deleting_the_secret_is_given_way_too(stage: Stage) -> None:
+    await stand(stage)
+    for _ in range(3 * LIMIT):
+        if SECRET in stage.cluster.secrets:
+            stage.cluster.vanish(SECRET)
+        await stage.passes(1)
+    assert len(stage.tape.only("create")) == LIMIT
+    assert stage.reason(APP) == "TargetConflict"
+    await stage.passes(1800)
+    assert stage.reason(APP) == "Synced"
 
 
 @staged

@@ -3,7 +3,7 @@
 import pytest
 
 from builders import managed, msec, staged
-from keyturn.model.errors import Invalid, KeyturnError, Rejected
+from keyturn.model.errors import Forbidden, Invalid, KeyturnError, NotFound, ObjectGone, Rejected
 from keyturn.testing.world import Stage
 
 APP = msec()
@@ -29,3 +29,19 @@ async def test_a_failure_that_comes_again_does_not_grow(stage: Stage, error: Key
         await stage.settle(APP)
         depths.append(depth(error))
     assert len(set(depths[1:])) == 1
+
+
+@pytest.mark.parametrize("gone_wrong", [None, NotFound("x")], ids=["after a sync", "after a failure"])
+@pytest.mark.parametrize("refusal", [ObjectGone("x", status=404), Forbidden("x", status=403)], ids=["404", "403"])
+@staged
+async def test_a_status_that_is_never_taken_is_offered_ever_more_rarely(
+    stage: Stage, refusal: KeyturnError, gone_wrong: NotFound | None
+) -> None:
+    if gone_wrong is not None:
+        stage.source().values["password"] = gone_wrong
+    stage.cluster.put(managed())
+    stage.cluster.fail("status", refusal, times=10_000)
+    stage.start()
+    await stage.passes(600)
+    assert 3 <= len(stage.tape.only("status")) <= 20
+    assert stage.events.reasons == (["SourceNotFound"] if gone_wrong else [])

@@ -3,6 +3,7 @@
 import pytest
 
 from builders import managed, msec, order, secret, staged, target_ref
+from keyturn.model.errors import ClusterError, Forbidden, Unprocessable
 from keyturn.model.ids import MANAGED_LABEL, OWNER_ANNOTATION
 from keyturn.model.order import CreationPolicy
 from keyturn.model.plan import Owner
@@ -149,6 +150,28 @@ async def test_a_new_type_is_a_deletion_and_a_creation_and_is_told(stage: Stage)
         "create Secret/shop/app-db",
         "status ManagedSecret/shop/app-db",
     ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "refusal", "reason"),
+    [
+        pytest.param("apply", Unprocessable("x", causes=("type", "data[password]")), "SourceInvalid", id="by its content"),
+        pytest.param("rehearse", Forbidden("policy"), "Progressing", id="by a policy, at the rehearsal"),
+    ],
+)
+@staged
+async def test_a_secret_whose_new_type_would_be_refused_stays(stage: Stage, verb: str, refusal: ClusterError, reason: str) -> None:
+    stage.cluster.put(managed())
+    stage.start()
+    await stage.quiet()
+    before = stage.cluster.secrets[SECRET]
+    stage.cluster.fail(verb, refusal, times=3)
+    stage.cluster.edit(APP, order=order(type="kubernetes.io/basic-auth"))
+    await stage.quiet()
+    assert stage.cluster.secrets[SECRET] is before
+    assert stage.reason(APP) == reason
+    await stage.passes(600)
+    assert stage.cluster.secrets[SECRET].type == "kubernetes.io/basic-auth"
 
 
 @staged

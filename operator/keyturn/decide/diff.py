@@ -54,7 +54,7 @@ def diff(managed: Managed, order: Order, desired: Desired, sight: Sight) -> Plan
         is_drift=is_drift,
         needs_owner_alive=unowned,
         retire=former,
-        taken_by=_taken_by(desired, live) if is_drift else {},
+        taken_by=_taken_by(managed, desired, live) if is_drift else {},
     )
 
 
@@ -127,12 +127,18 @@ def _has_its_type(managed: Managed, desired: Desired, live: Live) -> bool:
     return status.generation == managed.generation and status.is_ready
 
 
-def _taken_by(desired: Desired, live: Live) -> dict[str, str]:
+def _taken_by(managed: Managed, desired: Desired, live: Live) -> dict[str, str]:
     """Each field of ours that another hand changed or took away, and whose that was, as far as managedFields tell."""
     held = live.fields_of(desired.manager)
     taken = {key: next(iter(live.holders(key, desired.manager)), "somebody") for key in desired.data.keys() - held.data}
     for word, ours, stands_as in (("label", desired.labels, live.labels), ("annotation", desired.annotations, live.annotations)):
         taken |= {f"{word} {name}": "somebody" for name, value in ours.items() if stands_as.get(name) != value}
+    if CHANGED_AT_ANNOTATION not in held.annotations:
+        taken[f"annotation {CHANGED_AT_ANNOTATION}"] = "somebody"
+    left = _once_ours(managed, live, desired)
+    taken |= {f"added {name}": "somebody" for name in left.data | left.labels | left.annotations}
+    if (desired.owner is not None) != any(o.uid == managed.uid for o in live.owners):
+        taken["ownerReference"] = "somebody"
     return taken
 
 

@@ -77,13 +77,7 @@ def judge(
         case Unprocessable() if is_moved(error):
             return Judgement("", str(error), 0.0 if record.attempts <= 1 else delay_s("Progressing", record.attempts, entropy))
         case Unprocessable():
-            fields = ", ".join(error.causes) or "its content"
-            return Judgement(
-                "InvalidSpec",
-                f"the API server refuses the Secret because of {fields}; correct what the spec makes of it",
-                None,
-                stalled=True,
-            )
+            return _judge_refusal(error, record, entropy)
         case Forbidden():
             return Judgement("Progressing", str(error), delay_s("ProviderUnavailable", record.attempts, entropy))
         case ClusterConflict() | ObjectGone() | Expired():
@@ -102,6 +96,18 @@ def judge(
             return Judgement("AuditUnavailable", str(error), delay_s("AuditUnavailable", record.attempts, entropy))
         case _:
             return _judge_source(error, managed, secret_stands=secret_stands, record=record, now=now, entropy=entropy, patience=patience)
+
+
+def _judge_refusal(error: Unprocessable, record: Record, entropy: float) -> Judgement:
+    """A policy can be changed and a value can be mended, both unseen by us; only a wrong spec waits for a person."""
+    fields = [cause for cause in error.causes if cause != "type"] or list(error.causes)
+    if not fields:
+        message = "an admission policy refuses the Secret; change that, or the ManagedSecret"
+        return Judgement("Progressing", message, delay_s("ProviderUnavailable", record.attempts, entropy))
+    refused = f"the API server refuses the Secret because of {', '.join(fields)}"
+    if all(field.startswith("data[") for field in fields):
+        return Judgement("SourceInvalid", refused, delay_s("SourceInvalid", record.attempts, entropy))
+    return Judgement("InvalidSpec", f"{refused}; correct what the spec makes of it", None, stalled=True)
 
 
 def _judge_source(

@@ -21,6 +21,8 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import LISTED, SourceStatus
 
 DEFAULT_PROVIDER = "default"
+TOLD_BYTES = 16 << 10
+"""How much of a Secret's annotations (256 KiB for all) we take to say where its data come from."""
 
 
 def manager_of(name: str) -> str:
@@ -43,8 +45,10 @@ def marks(managed: Managed, order: Order, controller_class: str) -> tuple[dict[s
     """Labels and annotations that the Secret carries whatever its data: ours, and the template's."""
     sources = sources_of(order)
     told = [f"{s.provider}:{s.key}{'@' + s.version if s.version else ''}" for s in sources[:LISTED]]
-    if len(sources) > LISTED:
-        told.append(f"(+{len(sources) - LISTED} more)")
+    while told and sum(len(text.encode()) for text in told) > TOLD_BYTES:
+        told.pop()
+    if len(sources) > len(told):
+        told.append(f"(+{len(sources) - len(told)} more)")
     labels = {**order.target.labels, MANAGED_LABEL: "true", MANAGED_BY_LABEL: MANAGED_BY}
     annotations = {**order.target.annotations, OWNER_ANNOTATION: managed.ref.name, SOURCE_ANNOTATION: ", ".join(told)}
     if controller_class:

@@ -50,13 +50,13 @@ async def _create(plan: Plan, desired: Desired, managed: Managed, world: World) 
 
 
 async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: World) -> Done:
-    is_same = live.revision == desired.revision and CHANGED_AT_ANNOTATION in live.annotations
-    changed_at = live.annotations[CHANGED_AT_ANNOTATION] if is_same else timestamp(world.clock.now())
+    changed_at = _last_change(desired, live, managed) or timestamp(world.clock.now())
     async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data)):
         try:
             after = await world.writer.apply(desired, live.uid, changed_at)
         except Unprocessable as refusal:
-            if "type" not in refusal.causes:
+            # With another cause beside it, a Secret of the new type would be refused as well, and the old one be lost.
+            if refusal.causes != ("type",):
                 raise
             return Done(plan, await _replace(desired, live, managed, world), is_type_change=True)
         world.telemetry.wrote("secret-apply")
@@ -66,6 +66,13 @@ async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, wo
             after = await world.writer.strip(after, left, keep)
             world.telemetry.wrote("secret-strip")
     return Done(plan, after)
+
+
+def _last_change(desired: Desired, live: Live, managed: Managed) -> str:
+    """When data that stay the same last changed: by our status, which others cannot edit, else by the mark; '' where they change."""
+    if managed.status.revision == desired.revision and managed.status.last_change:
+        return managed.status.last_change
+    return live.annotations.get(CHANGED_AT_ANNOTATION, "") if live.revision == desired.revision else ""
 
 
 async def _replace(desired: Desired, live: Live, managed: Managed, world: World) -> Live:
@@ -78,6 +85,7 @@ async def _replace(desired: Desired, live: Live, managed: Managed, world: World)
         )
     if not await world.objects.is_alive(managed.ref, managed.uid):
         raise Vanished(f"{managed.ref} is being deleted")
+    await world.writer.rehearse(desired)
     await world.writer.delete(live)
     created = await world.writer.create(desired, timestamp(world.clock.now()))
     world.telemetry.wrote("secret-replace")

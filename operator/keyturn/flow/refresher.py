@@ -23,6 +23,7 @@ from keyturn.model.objects import ProviderObject
 from keyturn.ports import AuditLog, Clock, Provider, Providers
 
 CACHE_BYTES = 64 << 20
+PASSING_S = 10.0
 FAILURE_TTL_S = 1.0
 """How long a failed read answers others too: 200 objects of a dead provider are one call, not 200."""
 
@@ -46,6 +47,7 @@ class Shelf:
     provider: Provider
     wants: dict[SourceRef, dict[ObjectRef, float]] = field(default_factory=dict)
     intervals: Counter[float] = field(default_factory=Counter)
+    passing: dict[SourceRef, float] = field(default_factory=dict)
     held: dict[SourceRef, Held] = field(default_factory=dict)
     last_good: datetime | None = None
     rounds: asyncio.Task[None] | None = None
@@ -195,11 +197,16 @@ class Refresher:
         if self._shelves.get(shelf.object.ref) is shelf:
             for ref, answer in answers.items():
                 self._hold(shelf, ref, answer, now.timestamp())
+            self._let_pass(shelf, now.timestamp())
         return answers
 
     def _hold(self, shelf: Shelf, ref: SourceRef, answer: Answer, at: float) -> None:
-        if isinstance(answer, ProviderError) and ref not in shelf.wants:
-            return
+        if ref not in shelf.wants:
+            if isinstance(answer, ProviderError):
+                return
+            # To the end: the oldest stay in front.
+            shelf.passing.pop(ref, None)
+            shelf.passing[ref] = at
         shelf.held[ref] = Held(self._mark(answer), at, answer)
         place = (shelf.object.ref, ref)
         self._room_left += self._room.pop(place, 0)
@@ -214,6 +221,15 @@ class Refresher:
                 evicted.held[source].answer = None
                 if source not in evicted.wants:
                     del evicted.held[source]
+
+    def _let_pass(self, shelf: Shelf, now: float) -> None:
+        """Drops values that nobody wants to have refreshed, once nobody new can share them."""
+        while shelf.passing and now - (oldest := next(iter(shelf.passing.items())))[1] > PASSING_S:
+            ref = oldest[0]
+            del shelf.passing[ref]
+            if ref not in shelf.wants:
+                shelf.held.pop(ref, None)
+                self._room_left += self._room.pop((shelf.object.ref, ref), 0)
 
     def _mark(self, answer: Answer) -> bytes:
         if isinstance(answer, ProviderError):

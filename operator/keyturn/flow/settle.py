@@ -7,7 +7,7 @@ from datetime import datetime
 from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
 from keyturn.decide.diff import is_as_written
-from keyturn.decide.judge import Judgement, is_moved, judge
+from keyturn.decide.judge import Judgement, delay_s, is_moved, judge
 from keyturn.flow.steps import providers_of, wanted
 from keyturn.flow.turn import take_turn
 from keyturn.flow.workqueue import Lane
@@ -33,10 +33,11 @@ async def settle(ref: ObjectRef, world: World) -> None:
     memory, began = world.memory(ref, managed.uid), time.monotonic()
     try:
         status = await take_turn(managed, memory, world)
-        await _write(managed, status, world)
-        outcome = status.conditions[0].reason if status.conditions else "Progressing"
     except KeyturnError as error:
         outcome = await _failed(error, managed, memory, world)
+    else:
+        outcome = status.conditions[0].reason if status.conditions else "Progressing"
+        await _write(managed, status, memory, world)
     world.telemetry.synced(outcome, time.monotonic() - began)
     return None
 
@@ -53,23 +54,19 @@ async def _failed(error: KeyturnError, managed: Managed, memory: Memory, world: 
     log.log(level, "not synced: %s", error, extra={"object": str(managed.ref), "reason": error.reason, "retry_s": verdict.delay_s})
     if verdict.delay_s is not None:
         world.queue.add_after(managed.ref, verdict.delay_s, Lane.URGENT if isinstance(error, ClusterError) else Lane.ROUTINE)
-    await _say(verdict, managed, world)
+    await _say(verdict, managed, memory, world)
     return verdict.reason or error.reason
 
 
-async def _say(verdict: Judgement, managed: Managed, world: World) -> None:
+async def _say(verdict: Judgement, managed: Managed, memory: Memory, world: World) -> None:
     if not verdict.reason:
         return
     status = summary.failed(managed, verdict.reason, verdict.message, world.clock.now(), stalled=verdict.stalled)
     before = managed.status.condition("Ready")
-    if before is None or before.reason != verdict.reason:
+    if verdict.reason not in (memory.told, before.reason if before else ""):
+        memory.told = verdict.reason
         world.events.post(managed, "Warning", verdict.reason, verdict.message)
-    try:
-        await _write(managed, status, world)
-    except ClusterError as error:
-        # The cluster is away or moved on; the object comes round again and says it then.
-        log.info("status not written: %s", error, extra={"object": str(managed.ref)})
-        world.queue.add_after(managed.ref, max(1.0, verdict.delay_s or 1.0))
+    await _write(managed, status, memory, world)
 
 
 def _live(managed: Managed, world: World) -> Live | None:
@@ -94,8 +91,17 @@ def _last_good(managed: Managed, world: World) -> datetime:
     return min(times, default=world.started)
 
 
-async def _write(managed: Managed, status: Status, world: World) -> None:
-    """Writes a status only where it says something new."""
-    if status != managed.status:
+async def _write(managed: Managed, status: Status, memory: Memory, world: World) -> None:
+    """Writes a status only where it says something new; one that is not taken is said again, ever more rarely."""
+    if status == managed.status:
+        return
+    try:
         await world.statuses.write(managed, status)
+    except ClusterError as error:
+        memory.unsaid += 1
+        delay = max(delay_s("Progressing", memory.unsaid, world.entropy()) or 0.0, error.retry_after or 0.0)
+        log.info("status not written: %s", error, extra={"object": str(managed.ref), "retry_s": delay})
+        world.queue.add_after(managed.ref, delay)
+    else:
+        memory.unsaid = 0
         world.telemetry.wrote("status")

@@ -3,6 +3,8 @@
 A first sync says nothing, and an unchanged one neither.
 """
 
+from collections.abc import Mapping
+
 from keyturn.decide.conflict import LIMIT, TOLD_AT, taken
 from keyturn.flow.effects import Done
 from keyturn.flow.world import Memory, World
@@ -22,6 +24,7 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
         world.events.post(managed, "Normal", "TypeChanged", f"Secret {name} was deleted and made anew with type {desired.type}")
     elif plan.action is Action.RECREATE:
         world.events.post(managed, "Normal", "Recreated", f"Secret {name} was gone and was made anew")
+        _count({"all of it": "somebody"}, desired, managed, memory, world)
     elif plan.action is Action.ADOPT:
         goes = "; it now goes with the ManagedSecret, creationPolicy Orphan would keep it" if desired.owner else ""
         world.events.post(managed, "Normal", "Adopted", f"Secret {name} was there already and is ours from now on{goes}")
@@ -33,10 +36,15 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
 
 def _tell_repair(plan: Plan, desired: Desired, managed: Managed, memory: Memory, world: World) -> None:
     name = desired.ref.name
-    memory.takes = taken(memory.takes, plan.taken_by, world.clock.now(), window_s=world.patience.conflict_window_s)
     by = ", ".join(f"{key} by {manager}" for key, manager in sorted(plan.taken_by.items())[:5])
     world.events.post(managed, "Normal", "Repaired", f"Secret {name} had been changed{f' ({by})' if by else ''} and is as ordered again")
-    fought = ", ".join(sorted(key for key in plan.taken_by if len(memory.takes.get(key, ())) >= TOLD_AT))
+    _count(plan.taken_by, desired, managed, memory, world)
+
+
+def _count(fields: Mapping[str, str], desired: Desired, managed: Managed, memory: Memory, world: World) -> None:
+    """Notes what was taken back, and warns before we give in."""
+    memory.takes = taken(memory.takes, fields, world.clock.now(), window_s=world.patience.conflict_window_s)
+    fought = ", ".join(sorted(field for field in fields if len(memory.takes.get(field, ())) >= TOLD_AT))
     if fought:
-        note = f"another writer keeps changing {fought} of Secret {name}; after {LIMIT} times we pause"
+        note = f"another writer keeps changing {fought} of Secret {desired.ref.name}; after {LIMIT} times we pause"
         world.events.post(managed, "Warning", "Conflict", note)

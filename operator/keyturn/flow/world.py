@@ -24,12 +24,14 @@ class Memory:
     attempts: int = 0
     failing_reason: str = ""
     failing_since: datetime | None = None
+    told: str = ""
+    unsaid: int = 0
     takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
 
     def note_success(self) -> None:
         """``is_dirty`` stays: it may tell of what changed while the work was done."""
         self.must_look = False
-        self.attempts, self.failing_reason, self.failing_since = 0, "", None
+        self.attempts, self.failing_reason, self.failing_since, self.told = 0, "", None, ""
 
     def note_failure(self, reason: str, now: datetime) -> None:
         if reason != self.failing_reason:

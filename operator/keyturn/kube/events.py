@@ -106,7 +106,7 @@ class EventPoster:
             path = f"/apis/events.k8s.io/v1/namespaces/{series.namespace}/events/{series.name}"
             await self.client.request("PATCH", path, _encode(patch), content=MERGE, accept=METADATA, what="event series")
             return
-        name = f"{made.regarding['name'][:200]}.{int(made.at.timestamp() * 1e6):x}"
+        name = f"{made.regarding['name'][:200].rstrip('.-')}.{int(made.at.timestamp() * 1e6):x}"
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",

@@ -1,5 +1,6 @@
 """Decodes object metadata: typed and partial, so that what we do not need is not even built."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from keyturn.model.ids import SecretRef
 from keyturn.model.plan import Fields, Live, Owner
 
 # kubectl keeps a copy of what was applied here, data of a Secret included: not ours to hold.
+KEPT_VALUE = 1024
 _DROPPED_ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -82,12 +84,22 @@ def live_of(found: Metadata) -> Live:
         uid=found.uid,
         resource_version=found.resource_version,
         labels=found.labels,
-        annotations={k: v for k, v in found.annotations.items() if k != _DROPPED_ANNOTATION},
+        annotations=_annotations(found, managers),
         owners=tuple(Owner(o.kind, o.name, o.uid, o.controller, o.api_version) for o in found.owner_references),
         managers=managers,
         created=found.creation_timestamp,
         deleting=found.deletion_timestamp is not None,
     )
+
+
+def _annotations(found: Metadata, managers: Mapping[str, Fields]) -> dict[str, str]:
+    """All names, and the values that may be ours: others can be 256 KiB for each of many Secrets, by anybody's hand."""
+    ours = frozenset().union(*(fields.annotations for name, fields in managers.items() if name.startswith("keyturn/")))
+    return {
+        name: value if name in ours or len(value) <= KEPT_VALUE else ""
+        for name, value in found.annotations.items()
+        if name != _DROPPED_ANNOTATION
+    }
 
 
 def _fields(held: dict[str, Any]) -> Fields:

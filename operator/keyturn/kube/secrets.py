@@ -7,6 +7,7 @@ only where `SecretReader.read` is called for.
 import base64
 import binascii
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 from keyturn.kube.client import APPLY, JSON, MERGE, METADATA, Client
 from keyturn.kube.metadata import Metadata, live_of, partial
-from keyturn.model.errors import ClusterConflict, ObjectGone
+from keyturn.model.errors import AlreadyExists, ClusterConflict, ObjectGone
 from keyturn.model.ids import CHANGED_AT_ANNOTATION, SecretRef
 from keyturn.model.plan import Desired, Leftover, Live, Owner
 from keyturn.model.sensitive import Sensitive
@@ -92,6 +93,13 @@ class SecretEditor:
         return await self._write(
             "POST", collection(desired.ref.namespace), _body(desired, changed_at), JSON, desired, f"create {desired.ref}"
         )
+
+    async def rehearse(self, desired: Desired) -> None:
+        # Admission and validation come before the API server sees that the name is taken.
+        query = {"fieldManager": desired.manager, "dryRun": "All"}
+        path, what = collection(desired.ref.namespace), f"rehearse {desired.ref}"
+        with suppress(AlreadyExists):
+            await self.client.request("POST", path, _body(desired, ""), query=query, accept=METADATA, what=what)
 
     async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
         return await self._write("PATCH", path_of(desired.ref), _body(desired, changed_at, uid), APPLY, desired, f"apply {desired.ref}")

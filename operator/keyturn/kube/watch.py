@@ -16,7 +16,7 @@ from keyturn.model.errors import ClusterError, Expired
 
 log = logging.getLogger("keyturn.watch")
 
-PAGE = 500
+PAGE = 200
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 10.0
 MAX_LINE = 8 << 20
 

@@ -167,6 +167,9 @@ class FakeCluster:
         self.secrets[desired.ref] = made
         return await self._answer("create", made)
 
+    async def rehearse(self, desired: Desired) -> None:
+        await self._request("rehearse", desired.ref)
+
     async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
         await self._request("apply", desired.ref)
         secret = self.secrets.get(desired.ref)

@@ -138,7 +138,9 @@ def test_a_denial_that_was_stalled_stays_so_after_a_restart() -> None:
         pytest.param(SourcePartlyMissing("x"), "SourcePartlyMissing", False, False, id="SourcePartlyMissing"),
         pytest.param(Forbidden("x"), "Progressing", False, False, id="Forbidden"),
         pytest.param(AuditUnavailable("x"), "AuditUnavailable", False, False, id="AuditUnavailable"),
-        pytest.param(Unprocessable("x", causes=("data[a b]",)), "InvalidSpec", True, True, id="Unprocessable"),
+        pytest.param(Unprocessable("x", causes=("metadata.labels",)), "InvalidSpec", True, True, id="what the spec makes is refused"),
+        pytest.param(Unprocessable("x", causes=("type", "data[a]")), "SourceInvalid", False, False, id="a value is refused"),
+        pytest.param(Unprocessable("x"), "Progressing", False, False, id="a policy refuses"),
     ],
 )
 def test_each_failure_has_its_reason_and_its_way_back(*, error: KeyturnError, reason: str, stalled: bool, waits: bool) -> None:
