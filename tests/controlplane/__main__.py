@@ -52,6 +52,8 @@ def run(cluster: Cluster, screen: Screen) -> None:
         try:
             screen.heading("Until Ctrl-C:")
             screen.command(f"export KUBECONFIG={cluster.kubeconfig}")
+            screen.command("kubectl apply -f deploy/examples")
+            screen.note(f"A kubectl that fits is {cluster.program}")
             screen.note(f"The file provider reads below {sources}")
             screen.note(f"The operator writes to {cluster.folder}/operator.log")
             while not (ended := [name for name, returncode in cluster.hold.returncodes().items() if returncode is not None]):

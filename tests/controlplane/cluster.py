@@ -26,7 +26,7 @@ class Cluster:
         self.hold = hold
         self.folder = hold.folder
         self.kubeconfig = kubeconfig
-        self._kubectl = kubectl
+        self.program = kubectl
         self._context = [f"--context={context}"] if context else []
 
     def kubectl(
@@ -44,7 +44,7 @@ class Cluster:
         }
         # In a session of its own: a Ctrl-C is ours to handle, and a second one must not cut the clean-up short.
         ended = subprocess.run(
-            [self._kubectl, *([] if kubeconfig else self._context), *arguments],
+            [self.program, *([] if kubeconfig else self._context), *arguments],
             env=environment,
             input=input or "",
             capture_output=True,
