@@ -5,6 +5,7 @@ starts it there, and the others attach. It ends with the run, however that ends.
 """
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,10 @@ import pytest
 
 from controlplane.hold import Hold
 from controlplane.plane import ControlPlane
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts in the background without Ctrl-C, and so would we all that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BY_DESIGN = "by design: "  # how the reason of a skip begins that is no missing part of the machine
 _HOLD = pytest.StashKey[Hold]()
