@@ -21,6 +21,8 @@ from keyturn.model.objects import Managed, ProviderObject
 
 log = logging.getLogger("keyturn.news")
 
+KOPF_LAG_S = 5.0
+
 
 @dataclass(slots=True)
 class News:
@@ -95,9 +97,16 @@ class News:
             if found is not None and there.get(ref) != found.uid and not await self.cache.is_alive(ref, found.uid):
                 log.info("%s went unnoticed by the watch", ref)
                 self.lose(ref, found.uid)
-        for ref, uid in there.items():
-            if not self._holds(ref, uid):
-                await self._fetch(kind, ref)
+        for ref in await self._untold(there):
+            await self._fetch(kind, ref)
+
+    async def _untold(self, there: Mapping[ObjectRef, str]) -> list[ObjectRef]:
+        """What the cache lacks after Kopf had its time: it lists too, and tells one object after the other."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + KOPF_LAG_S
+        while (untold := [ref for ref, uid in there.items() if not self._holds(ref, uid)]) and clock() < deadline:  # noqa: ASYNC110  # news come through the cache, which signals to nobody
+            await asyncio.sleep(0.05)
+        return untold
 
     async def _fetch(self, kind: Kind, ref: ObjectRef) -> None:
         try:
