@@ -104,8 +104,8 @@ class SecretWriter(Protocol):
     async def rehearse(self, desired: Desired) -> None:
         """Raises what `create` would meet, but for the Secret of that name which is there; changes nothing."""
 
-    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
-        """Forced server-side apply to this incarnation alone: never creates, never hits a successor."""
+    async def apply(self, desired: Desired, live: Live, changed_at: str) -> Live:
+        """Forced server-side apply if nothing moved since ``live``: never creates, never hits a successor."""
 
     async def strip(self, live: Live, leftover: Leftover, keep_owners: Collection[str] | None = None) -> Live:
         """Takes fields away, whoever holds them, if nothing moved since ``live``.

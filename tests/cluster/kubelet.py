@@ -33,7 +33,7 @@ class Kubelet:
             self.tend()
             return condition()
 
-        return eventually(tended, deadline_s, what or (lambda: f"ends: {self.ends}\n{self.operator.log(20)}"))
+        return eventually(tended, deadline_s, what or (lambda: f"ends: {self.ends}\n{self.operator.story()}"))
 
     def tell(self, fault: str) -> None:
         print(f"{fault}: {'it ended and was started again: ' + '; '.join(self.ends) if self.ends else 'it went on'}")

@@ -128,6 +128,10 @@ class Operator:
         """The last lines that it wrote, over all its starts."""
         return self._hold.log(self.name, lines)
 
+    def story(self, lines: int = 60) -> str:
+        """The last lines but those of the audit trail, of which a second can hold hundreds."""
+        return "\n".join([line for line in self.log().splitlines() if '"logger": "keyturn.audit"' not in line][-lines:])
+
     def records(self) -> list[dict[str, Any]]:
         """Its log as records; what is no JSON (a traceback of the interpreter) becomes a record with level `raw`."""
         return [json.loads(line) if line.startswith("{") else {"level": "raw", "message": line} for line in self.log().splitlines()]

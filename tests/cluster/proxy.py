@@ -75,6 +75,8 @@ class Proxy:
         self.asked: list[Asked] = []
         self.refused: list[Asked] = []
         self.refusal: Refusal | None = None
+        self._open: set[asyncio.Task[object]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._target = plane.url
         self._tls = ssl.create_default_context(cafile=str(plane.ca_file))
         authority = trustme.CA()
@@ -117,7 +119,18 @@ class Proxy:
         finally:
             self.refusal = None
 
+    def cut(self) -> None:
+        """Breaks whatever is open, such as watches."""
+
+        def cancel() -> None:
+            for task in self._open:
+                task.cancel()
+
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(cancel)
+
     async def _serve(self, up: threading.Event, stop: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)) as session:
             app = web.Application(client_max_size=_MOST)
@@ -144,6 +157,10 @@ class Proxy:
             passed = web.StreamResponse(status=answer.status)
             passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
             await passed.prepare(request)
+            task = asyncio.current_task()
+            assert task is not None
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
             async for chunk in answer.content.iter_any():
                 await passed.write(chunk)
             await passed.write_eof()

@@ -80,8 +80,8 @@ class _Writer:
         # Changes nothing, so there is nothing to cut.
         await self.inner.rehearse(desired)
 
-    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
-        return await self.knife.moving("apply", lambda: self.inner.apply(desired, uid, changed_at))
+    async def apply(self, desired: Desired, live: Live, changed_at: str) -> Live:
+        return await self.knife.moving("apply", lambda: self.inner.apply(desired, live, changed_at))
 
     async def strip(self, live: Live, leftover: Leftover, keep_owners: Collection[str] | None = None) -> Live:
         return await self.knife.moving("strip", lambda: self.inner.strip(live, leftover, keep_owners))

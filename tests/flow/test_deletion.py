@@ -85,6 +85,17 @@ async def test_an_orphan_cascade_keeps_the_secret_for_good(stage: Stage) -> None
 
 
 @staged
+async def test_a_new_value_never_reaches_an_orphan_that_our_watches_still_show_as_owned(stage: Stage) -> None:
+    await stand(stage)
+    stage.cluster.is_lagging = True
+    stage.cluster.remove(APP, cascade="orphan")
+    stage.source(password="kt-canary-2")
+    await stage.passes(7200)
+    assert stage.tape.only("apply") == ["apply Secret/shop/app-db"]
+    assert stage.data(SECRET) == {"password": "kt-canary-1"}
+
+
+@staged
 async def test_an_orphan_stays_and_its_successor_takes_it_back(stage: Stage) -> None:
     await stand(stage, creation=ORPHAN)
     uid = stage.cluster.secrets[SECRET].uid

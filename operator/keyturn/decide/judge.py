@@ -31,6 +31,9 @@ DENIAL_GRACE_S = 600.0
 
 ARRIVAL_GRACE_S = 1.0
 
+BUSY_MAX_S = 30.0
+"""The longest wait for an API server that is away: everybody waits for it, and nobody sees why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -83,7 +86,8 @@ def judge(
         case ClusterConflict() | ObjectGone() | Expired():
             return Judgement("", str(error), 0.0 if record.attempts <= 1 else delay_s("Progressing", record.attempts, entropy))
         case Busy() | ClusterError():
-            return Judgement("", str(error), max(error.retry_after or 0.0, delay_s("Progressing", record.attempts, entropy) or 0.0))
+            wait_s = min(delay_s("Progressing", record.attempts, entropy) or 0.0, BUSY_MAX_S)
+            return Judgement("", str(error), max(error.retry_after or 0.0, wait_s))
         case FingerprintKeyChanged():
             return Judgement("", str(error), 30.0)
         case ProviderNotFound() if managed.status.generation < 0 and record.attempts <= 1:

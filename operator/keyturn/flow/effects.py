@@ -53,7 +53,7 @@ async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, wo
     changed_at = _last_change(desired, live, managed) or timestamp(world.clock.now())
     async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data)):
         try:
-            after = await world.writer.apply(desired, live.uid, changed_at)
+            after = await world.writer.apply(desired, live, changed_at)
         except Unprocessable as refusal:
             # With another cause beside it, a Secret of the new type would be refused as well, and the old one be lost.
             if refusal.causes != ("type",):

@@ -1,17 +1,22 @@
 """How Kopf is run: its settings, its log-in, its stop."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
 import kopf
 
 from keyturn.kube.client import USER_AGENT
-from keyturn.kube.config import ClusterConfig
+from keyturn.kube.config import ClusterConfig, Token
+
+log = logging.getLogger("keyturn.watch")
 
 _CANCELLATIONS = 30
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -61,28 +66,35 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig) -> None:
-    """Lets Kopf use our TLS context and our token, read anew from its file as it is rotated.
+async def authorize(token: Token, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Sends with the token as its file has it now, and again until the API server knows it.
 
-    Kopf closes the session that it was given when it stops and after a 401, so each log-in makes one.
+    Kopf never hears of a 401: it would log in anew without a pause, hundreds of times a second, and close the session
+    under every watch each time. That the operator is not ready meanwhile, our own watches say.
     """
+    pause_s = FIRST_PAUSE_S
+    while True:
+        token.authorize(request.headers)
+        response = await send(request)
+        if response.status != 401:
+            return response
+        token.expire()
+        response.close()
+        log.warning("the API server does not know this log-in; asking again in %g s", pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, LAST_PAUSE_S)
+
+
+def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig) -> None:
+    """Lets Kopf use our TLS context and our token. Kopf closes the session that it was given when it stops."""
 
     @kopf.on.login(registry=registry, id="keyturn-login")
     async def log_in(**_: object) -> kopf.AiohttpSession:
-        async def authorize(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-            header = config.token.header()
-            if header:
-                request.headers["Authorization"] = header
-            response = await send(request)
-            if response.status == 401:
-                config.token.expire()
-            return response
-
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=20, ssl=config.tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"{USER_AGENT} kopf"},
-            middlewares=(authorize,),
+            middlewares=(partial(authorize, config.token),),
         )
         return kopf.AiohttpSession(server=config.server, default_namespace=config.namespace or None, aiohttp_session=session)
 

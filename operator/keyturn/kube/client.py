@@ -116,13 +116,9 @@ class Client:
         url = URL(f"{self._config.server}{path}{'?' + urlencode(query) if query else ''}", encoded=True)
         more = {"timeout": limits} if limits else {}
         try:
-            authorization = self._config.token.header()
-            if authorization:
-                headers["Authorization"] = authorization
-            async with self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more) as response:  # type: ignore[arg-type]  # aiohttp's TypedDict wants literal keys
+            response = await self._ask(verb, url, headers, body, more)
+            async with response:
                 if response.status >= 300:
-                    if response.status == 401:
-                        self._config.token.expire()
                     raise refusal(response.status, await response.read(), what, response.headers.get("Retry-After", ""))
                 yield response
         except RuntimeError as error:
@@ -133,6 +129,19 @@ class Client:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             # The class says what happened; the text of a library may hold addresses and headers.
             raise Busy(f"{what}: no answer from the API server ({type(error).__name__})") from None
+
+    async def _ask(
+        self, verb: str, url: URL, headers: dict[str, str], body: bytes | None, more: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
+        """Sends, and once more where the token was replaced in its file since we read it."""
+        sent = self._config.token.authorize(headers)
+        response = await self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
+        if response.status == 401:
+            self._config.token.expire()
+            if self._config.token.authorize(headers) != sent:
+                response.release()
+                return await self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
+        return response
 
 
 def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> ClusterError:
@@ -151,11 +160,12 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Clust
             kind = ObjectGone
         case 403, _ if any(cause.reason == "NamespaceTerminating" for cause in details.causes):
             kind = NamespaceTerminating
-        case 403 | 401, _:
+        case 401, _:
+            # Nothing about the object: whatever is asked is refused until the log-in is mended.
+            told_as = f"{told_as}: the API server does not know this log-in; renew the token or the client certificate"
+        case 403, _:
             remedy = "give the operator's ServiceAccount this right back (deploy/base has its role)"
-            if status == 401:
-                remedy = "the API server does not know this log-in; renew the token or the client certificate"
-            elif " cannot " not in told.message:
+            if " cannot " not in told.message:
                 remedy = "an admission policy or a quota of the namespace refuses it; change that, or the ManagedSecret"
             kind, told_as = Forbidden, f"{told_as}: {remedy}"
         case 409, "AlreadyExists":

@@ -9,7 +9,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,22 @@ class Token:
     def header(self) -> str | None:
         """The Authorization header's value, None without a token."""
         if self.file is not None and time.monotonic() >= self._until:
-            self._read = Sensitive(self.file.read_bytes().strip())
+            try:
+                self._read = Sensitive(self.file.read_bytes().strip())
+            except OSError:
+                # On its way out and in: what was read last may still hold, and a 401 has us look again.
+                if self._read is None:
+                    raise
             self._until = time.monotonic() + TOKEN_CACHE_S
         token = self.fixed or self._read
         return f"Bearer {token.reveal().decode('ascii')}" if token else None
+
+    def authorize(self, headers: MutableMapping[str, str]) -> str | None:
+        """Puts the header in, and gives it back."""
+        header = self.header()
+        if header:
+            headers["Authorization"] = header
+        return header
 
     def expire(self) -> None:
         """Reads the file anew at the next use: the server refused what we have."""

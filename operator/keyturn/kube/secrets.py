@@ -101,8 +101,8 @@ class SecretEditor:
         with suppress(AlreadyExists):
             await self.client.request("POST", path, _body(desired, ""), query=query, accept=METADATA, what=what)
 
-    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
-        return await self._write("PATCH", path_of(desired.ref), _body(desired, changed_at, uid), APPLY, desired, f"apply {desired.ref}")
+    async def apply(self, desired: Desired, live: Live, changed_at: str) -> Live:
+        return await self._write("PATCH", path_of(desired.ref), _body(desired, changed_at, live), APPLY, desired, f"apply {desired.ref}")
 
     async def strip(self, live: Live, leftover: Leftover, keep_owners: Collection[str] | None = None) -> Live:
         metadata: dict[str, Any] = {"uid": live.uid, "resourceVersion": live.resource_version}
@@ -145,14 +145,15 @@ class SecretEditor:
         return live
 
 
-def _body(desired: Desired, changed_at: str, uid: str = "") -> bytes:
+def _body(desired: Desired, changed_at: str, live: Live | None = None) -> bytes:
     metadata: dict[str, Any] = {
         "name": desired.ref.name,
         "labels": dict(desired.labels),
         "annotations": {**desired.annotations, CHANGED_AT_ANNOTATION: changed_at},
     }
-    if uid:
-        metadata["uid"] = uid
+    if live is not None:
+        # Planned on that very state: a Secret that was freed, claimed or made anew since then is looked at again first.
+        metadata |= {"uid": live.uid, "resourceVersion": live.resource_version}
     if desired.owner is not None:
         metadata["ownerReferences"] = [_reference(desired.owner)]
     data = {key: base64.b64encode(value.reveal()).decode() for key, value in desired.data.items()}

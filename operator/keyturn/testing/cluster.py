@@ -170,12 +170,14 @@ class FakeCluster:
     async def rehearse(self, desired: Desired) -> None:
         await self._request("rehearse", desired.ref)
 
-    async def apply(self, desired: Desired, uid: str, changed_at: str) -> Live:
+    async def apply(self, desired: Desired, live: Live, changed_at: str) -> Live:
         await self._request("apply", desired.ref)
         secret = self.secrets.get(desired.ref)
         if secret is None:
             raise ClusterConflict(f"{desired.ref}: uid in precondition, and there is none", status=409)
-        if secret.uid != uid:
+        if str(secret.version) != live.resource_version:
+            raise ClusterConflict(f"{desired.ref} moved", status=409)
+        if secret.uid != live.uid:
             raise Unprocessable(f"{desired.ref} is another incarnation", status=422, causes=("metadata.uid",))
         if secret.type != desired.type:
             raise Unprocessable(f"{desired.ref}: type is immutable", status=422, causes=("type",))
