@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from cluster.audit import requests
 from cluster.process import Operator
+from cluster.shop import Shop, encoded
 from cluster.waiting import eventually
+from controlplane.plane import ControlPlane
 
 T = TypeVar("T")
 
@@ -37,3 +40,20 @@ class Kubelet:
 
     def tell(self, fault: str) -> None:
         print(f"{fault}: {'it ended and was started again: ' + '; '.join(self.ends) if self.ends else 'it went on'}")
+
+
+def works(shop: Shop, kubelet: Kubelet, name: str = "after") -> None:
+    """Old objects are refreshed and repaired, new ones are synced."""
+    shop.source(password=(value := shop.value()))
+    shop.order(name, refreshInterval="1s")
+    kubelet.until(lambda: shop.data("app") == {"password": value} == shop.data(name))
+    shop.edit("app", data=encoded(password="edited"))
+    kubelet.until(lambda: shop.data("app") == {"password": value})
+    kubelet.operator.wait_until_ready()
+
+
+def refused(plane: ControlPlane, since: int, code: int, poke: Shop | None = None) -> bool:
+    """Whether the API server has refused a request so since the mark; ``poke`` has one made."""
+    if poke is not None:
+        poke.request_sync("app")
+    return any(r.code == code for r in requests(plane, since=since))

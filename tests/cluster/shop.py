@@ -154,6 +154,12 @@ class Shop:
         """Deletes a ManagedSecret."""
         self.api.delete("ManagedSecret", self.namespace, name, **options)
 
+    def collector_knows_all(self) -> None:
+        """Waits until the garbage collector has seen every Secret so far: one that it does not know yet it would not free."""
+        self.synced("beacon")
+        self.remove("beacon", propagationPolicy="Background")
+        eventually(lambda: self.find("beacon") is None)
+
     def is_gone(self, name: str) -> bool:
         """Whether the ManagedSecret is gone."""
         return self.api.find("ManagedSecret", self.namespace, name) is None

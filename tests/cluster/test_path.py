@@ -133,6 +133,7 @@ def test_cascade_orphan_keeps_the_secret_for_good(shop: Shop, home: ControlPlane
     names = [f"app-{n}" for n in range(10)]
     for name in names:
         shop.synced(name, refreshInterval="1s")
+    shop.collector_knows_all()
     home.kubectl("delete", "managedsecrets", "--all", f"--namespace={shop.namespace}", "--cascade=orphan", "--timeout=60s")
     assert all(shop.is_gone(name) for name in names)
     shop.source(password=shop.value())
