@@ -5,6 +5,9 @@ EFFORT ?= short
 SUITE ?=
 WORKERS ?= 2
 WITH ?=
+N ?= 1000
+RUNS ?= 3
+PROVIDER ?= vault
 
 BIN := .venv/bin
 CONTROLPLANE := PYTHONPATH=tests $(BIN)/python -m controlplane
@@ -31,7 +34,7 @@ endif
 unexport KUBECONFIG CONTEXT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo run crds verify image lock
+.PHONY: help setup check lint test demo run bench crds verify image lock
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
@@ -40,6 +43,8 @@ help: ## This list
 	@echo '  EFFORT=full       test: the counts that the docs name instead of short ones'
 	@echo '  KUBECONFIG=F      demo, run: that cluster, [CONTEXT=C] of it, instead of a control plane of our own'
 	@echo '  WITH=kind         demo, run: a cluster by kind, which needs Docker'
+	@echo '  N=5000            bench: so many objects instead of 1000, and as many RUNS=1 instead of 3'
+	@echo '  PROVIDER=file     bench: values in files instead of an OpenBao server'
 
 setup: $(STAMP) ## The virtual environment .venv, by uv where there is one, else by pip
 
@@ -65,7 +70,7 @@ check: lint ## Lint, types, layers and the tests without a cluster, in under a m
 lint: setup ## The first half of check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p keyturn -p controlplane
+	$(BIN)/mypy -p keyturn -p controlplane -p bench
 	$(BIN)/yamllint --strict .
 	$(BIN)/shellcheck .ci/run
 
@@ -78,6 +83,10 @@ demo: setup ## From nothing to a Secret that follows its source, on a control pl
 
 run: setup ## A control plane and the operator until Ctrl-C; prints the kubeconfig
 	@$(CONTROLPLANE) run $(CLUSTER) </dev/null
+
+bench: setup ## What a thousand objects cost, beside the budget: a table, and bench.json (or BENCH_JSON); twelve minutes
+	@$(CONTROLPLANE) build </dev/null
+	@PYTHONPATH=tests $(BIN)/python -m bench run --objects '$(N)' --runs '$(RUNS)' --provider '$(PROVIDER)' </dev/null
 
 crds: setup ## Writes crds/, the chart's copy of it, docs/api.md and docs/reasons.md from the models
 	$(call generate,.)

@@ -6,29 +6,41 @@ import os
 import random
 import signal
 import socket
+import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from keyturn import __version__
-from keyturn.decide.admit import Limits
+from keyturn.decide.address import AddressRules
+from keyturn.decide.admit import Limits, is_of_class
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
+from keyturn.decide.watchdog import watching
 from keyturn.engine import Engine
+from keyturn.flow.leading import Leading
 from keyturn.flow.refresher import Refresher
+from keyturn.flow.steps import providers_of
 from keyturn.flow.workqueue import Lane, WorkQueue
 from keyturn.flow.world import World
 from keyturn.handlers.news import News
+from keyturn.handlers.watchdog import Watchdog
 from keyturn.kube.client import Client
-from keyturn.kube.config import ClusterConfig, load
+from keyturn.kube.config import IN_POD, ClusterConfig, load
 from keyturn.kube.events import EventPoster
+from keyturn.kube.lease import KubeLeases
 from keyturn.kube.objects import ObjectCache
+from keyturn.kube.own_addresses import own_addresses
+from keyturn.kube.references import ReferenceWatches
 from keyturn.kube.secrets import SecretCache, SecretEditor
-from keyturn.kube.watch import MetadataWatch
-from keyturn.model.ids import MANAGED_LABEL, Kind, ObjectRef
+from keyturn.kube.unsynced import Unsynced
+from keyturn.kube.watch import Key, MetadataWatch
+from keyturn.model.ids import MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
 from keyturn.ports import Provider
-from keyturn.providers.registry import MEMBERS, build
+from keyturn.providers.registry import MEMBERS, Surroundings, build
 from keyturn.settings import Settings
 from keyturn.telemetry import LogAudit, Metrics
 
@@ -42,26 +54,49 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+def steady() -> float:
+    """Seconds that go on while the machine sleeps: what was ours before that must not seem to be so after it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
+def _identity(config: ClusterConfig) -> str:
+    """A pod's name holds for all its containers' starts, so that a restarted one has its own lease back at once."""
+    pod = os.environ.get("HOSTNAME", "") if config.context == IN_POD else ""
+    return pod or f"{socket.gethostname()}-{os.getpid()}"
+
+
 @dataclass(slots=True)
 class Registry:
     """The port `Providers` over the provider registry."""
 
-    reach: Reach
+    around: Surroundings
     metrics: Metrics
 
-    def open(self, order: ProviderOrder, kind: Kind) -> Provider:
+    def open(self, order: ProviderOrder, ref: ObjectRef) -> Provider:
         member = MEMBERS[type(order.config)].name
-        return build(order, kind=kind, reach=self.reach, observe=lambda call, result, s: self.metrics.called(member, call, result, s))
+        self.around.references.follow(ref, order.references)
+        return build(order, kind=ref.kind, around=self.around, observe=lambda call, result, s: self.metrics.called(member, call, result, s))
+
+    def forget(self, ref: ObjectRef) -> None:
+        self.around.references.follow(ref, ())
 
 
-def assemble(settings: Settings, config: ClusterConfig) -> Engine:
-    """Makes the operator, without I/O. Must run inside an event loop."""
-    client, clock, metrics = Client(config), SystemClock(), Metrics()
-    cache, secrets, queue = ObjectCache(client), SecretCache(client), WorkQueue()
+def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str]) -> Engine:
+    """Makes the operator, without I/O; ``own`` are addresses that no tenant's server has. Must run inside an event loop."""
+    clock, metrics, lease_client = SystemClock(), Metrics(), Client(config)
+    identity = settings.identity or _identity(config)
+    lease = f"keyturn-{settings.controller_class}" if settings.controller_class else "keyturn"
+    leading = Leading(KubeLeases(lease_client, settings.operator_namespace, lease), identity, settings.terms, clock, steady)
+    client = Client(config, leading.check)
+    # By the clock that the watchdog reads in its own thread, which a hanging loop does not stop.
+    cache, secrets, queue = ObjectCache(client), SecretCache(client), WorkQueue(time.monotonic, metrics.waited)
     queue.pause()
-    instance = os.environ.get("HOSTNAME") or socket.gethostname()
-    events, audit = EventPoster(client, clock, instance), LogAudit()
+    queue.close()
+    leading.is_free = lambda: not queue.is_at_work
+    events, audit = EventPoster(client, clock, identity), LogAudit()
+    references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
     reach = Reach(env_prefixes=settings.env_prefixes, file_roots=settings.file_roots)
+    around = Surroundings(reach, AddressRules(settings.allow_addresses, own, settings.allow_plain_http), references)
 
     def wake(ref: ObjectRef) -> None:
         world.mark_dirty(ref)
@@ -72,11 +107,12 @@ def assemble(settings: Settings, config: ClusterConfig) -> Engine:
         statuses=cache,
         reader=secrets,
         writer=SecretEditor(client, secrets),
-        refresher=Refresher(Registry(reach, metrics), audit, clock, wake),
+        refresher=Refresher(Registry(around, metrics), audit, clock, wake),
         audit=audit,
         events=events,
         telemetry=metrics,
         clock=clock,
+        fence=leading,
         queue=queue,
         limits=Limits(settings.operator_namespace, settings.allow_secret_types, settings.is_cluster_wide),
         patience=Patience(settings.stale_floor_s, settings.denial_grace_s, settings.check_period_s, settings.conflict_window_s),
@@ -85,14 +121,43 @@ def assemble(settings: Settings, config: ClusterConfig) -> Engine:
         controller_class=settings.controller_class,
     )
     news = News(cache, world)
-    secrets.on_change = news.secret_changed
+    secrets.on_change, references.on_change = news.secret_changed, news.reference_changed
     selector = f"{MANAGED_LABEL}=true"
     paths = [f"/api/v1/namespaces/{n}/secrets" for n in settings.namespaces] or ["/api/v1/secrets"]
-    watches = [MetadataWatch(client, path, secrets.put, secrets.drop, selector) for path in paths]
+    times = watching(settings.stall_limit_s)
+    watches = [MetadataWatch(client, path, secrets.put, secrets.drop, selector, times=times) for path in paths]
     if settings.is_cluster_wide:
-        watches.append(MetadataWatch(client, "/api/v1/namespaces", news.namespace_changed, lambda key, _: cache.drop_namespace(key[1])))
-    metrics.watch("keyturn_queue_depth", "Objects that wait in a lane of the queue.", lambda: queue.depth(Lane.URGENT), lane="urgent")
-    return Engine(settings, config, client, world, cache, secrets, news, events, metrics, watches)
+        lose = partial(_lose_namespace, cache)
+        watches.append(MetadataWatch(client, "/api/v1/namespaces", news.namespace_changed, lose, times=times))
+    watchdog = Watchdog(queue, watches, settings.stall_limit_s, settings.dead_limit_s)
+    _watch_numbers(metrics, world, watchdog, events, cache.unsynced)
+    metrics.watch("keyturn_is_leader", "1 while this replica does the work, else 0.", lambda: float(leading.is_leading))
+    return Engine(
+        settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
+    )
+
+
+def _lose_namespace(cache: ObjectCache, key: Key, _: str) -> None:
+    cache.drop_namespace(key[1])
+
+
+def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced) -> None:
+    """Numbers that are read where they stand. Read in the health server's threads."""
+    for lane in Lane:
+        depth = partial(world.queue.depth, lane)
+        metrics.watch("keyturn_queue_depth", "Objects that wait in a lane of the queue.", depth, lane=lane.name.lower())
+
+    def oldest() -> float:
+        for ref, age_s in unsynced.by_age():
+            managed = world.objects.managed(ref)
+            # Those of other classes are another operator's to sync.
+            if managed is not None and is_of_class(providers_of(managed, world), world.controller_class):
+                return age_s
+        return 0.0
+
+    metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
+    metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
+    metrics.watch("keyturn_event_loop_lag_seconds", "How late the event loop was, at most, in the last minute.", lambda: watchdog.lag_s)
 
 
 def note_unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -111,7 +176,7 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     asyncio.get_running_loop().set_exception_handler(note_unheard)
-    engine = assemble(settings, config)
+    engine = assemble(settings, config, await own_addresses(config.server))
     engine.take_signals = take_signals
     take_signals()
     log.info("starting", extra={"version": __version__, "server": config.server, "context": config.context, "pid": os.getpid()})

@@ -11,19 +11,22 @@ import kopf
 
 from keyturn import __version__
 from keyturn.decide.fingerprint import is_key_changed
+from keyturn.flow.leading import Leading, begin_term, end_term
 from keyturn.flow.workers import work
 from keyturn.flow.world import World
 from keyturn.handlers import objects, startup
 from keyturn.handlers.health import HealthServer
 from keyturn.handlers.news import News
+from keyturn.handlers.watchdog import Watchdog
 from keyturn.kube import discovery, fingerprint
 from keyturn.kube.client import Client
 from keyturn.kube.config import ClusterConfig
 from keyturn.kube.events import EventPoster
-from keyturn.kube.objects import ObjectCache
+from keyturn.kube.objects import ObjectCache, collection
+from keyturn.kube.references import ReferenceWatches
 from keyturn.kube.secrets import SecretCache
 from keyturn.kube.watch import MetadataWatch
-from keyturn.model.errors import ClusterError, FingerprintKeyChanged, KeyturnError
+from keyturn.model.errors import ClusterError, FingerprintKeyChanged, KeyturnError, NotLeading
 from keyturn.model.ids import Kind
 from keyturn.settings import Settings
 from keyturn.telemetry import Metrics
@@ -32,6 +35,7 @@ log = logging.getLogger("keyturn.operator")
 
 CRD_WAIT_S = 2.0
 KEY_RETRY_S = 5.0
+LEADER_WAIT_S = 1.0
 WARM_UP = "warm-up"
 
 
@@ -46,16 +50,21 @@ class Engine:
     settings: Settings
     config: ClusterConfig
     client: Client
+    lease_client: Client
+    leading: Leading
     world: World
     cache: ObjectCache
     secrets: SecretCache
+    references: ReferenceWatches
     news: News
     events: EventPoster
     metrics: Metrics
     watches: list[MetadataWatch]
+    watchdog: Watchdog
     take_signals: Callable[[], None] = lambda: None
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     waits_for: str = "waiting for the CRDs"
+    is_warm: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -63,16 +72,18 @@ class Engine:
         return tuple(k for k in Kind if k.is_namespaced or self.settings.is_cluster_wide)
 
     def problems(self) -> list[str]:
-        """Why the operator is not ready; empty where it is."""
-        found = [w.problem for w in self.watches if w.problem]
+        """Why the operator is not ready; empty where it is. Asked in another thread."""
+        own = (*(w.problem for w in self.watches), self.leading.problem)
+        found = [*(told for told in own if told), *self.watchdog.problems()]
         return [*found, self.waits_for] if self.waits_for else found
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set. Raises `Ended` where a part gives up."""
         kopf_stop = asyncio.Event()
-        health = HealthServer(self.settings.health_address, self.problems, self.metrics)
+        health = HealthServer(self.settings.health_address, self.problems, self.watchdog.deaths, self.metrics)
         try:
-            await health.start()
+            health.start()
+            self.watchdog.begin()
             await self._wait_for_crds(stop)
             if stop.is_set():
                 return
@@ -83,16 +94,20 @@ class Engine:
             listening = self._spawn(self._listen(kopf_stop), "kopf")
             self._spawn(self._warm_up(), WARM_UP)
             workers = self._spawn(work(self.world, self.settings.workers), "workers")
+            lease = self._spawn(self._lead(), "lease")
             waiting = asyncio.create_task(stop.wait(), name="stop")
             await self._watch_over(waiting)
             log.info("stopping")
             await _end(workers, self.settings.stop_grace_s)
             await self.events.drain()
+            await _end(lease, self.settings.stop_grace_s)
+            await self.leading.release()
             kopf_stop.set()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(listening), self.settings.stop_grace_s)
         finally:
             await self._close()
+            self.watchdog.end()
             await health.stop()
 
     def _spawn(self, job: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -114,9 +129,23 @@ class Engine:
 
     async def _listen(self, stop: asyncio.Event) -> None:
         registry = kopf.OperatorRegistry()
-        startup.register_login(registry, self.config)
+        startup.register_login(registry, self.config, self.watchdog.hearing)
+        places = [(kind, n) for kind in self.kinds for n in (self.settings.namespaces if kind.is_namespaced else ()) or ("",)]
+        self.watchdog.hearing.begin(collection(kind, namespace) for kind, namespace in places)
         objects.register(registry, self.kinds, self.news.hear)
-        await startup.run(registry, self.settings.namespaces, stop, self.take_signals)
+        await startup.run(registry, self.settings.namespaces, self.watchdog.times, stop, self.take_signals)
+
+    async def _lead(self) -> None:
+        """Stands for the lease once the caches are warm: whoever leads before that would keep others from the work."""
+        await self.is_warm.wait()
+        self.leading.on_change = self._change_term
+        await self.leading.run()
+
+    def _change_term(self, is_leading: bool) -> None:  # noqa: FBT001  # what `Leading` tells
+        if is_leading:
+            begin_term(self.world, [ref for kind in self.kinds for ref in self.cache.refs(kind)])
+        else:
+            end_term(self.world)
 
     async def _warm_up(self) -> None:
         """Opens the gate for workers once caches hold what decisions need, and the fingerprint key is trusted."""
@@ -125,6 +154,8 @@ class Engine:
             if kind is not Kind.MANAGED_SECRET:
                 await self._compare_until_done(kind)
             self._spawn(self.news.keep_comparing(kind, self.settings.namespaces, self.settings.relist_s), f"compare {kind.plural}")
+        self.is_warm.set()
+        await self.leading.looked.wait()
         await self._trust_key()
         self.waits_for = ""
         self.world.queue.resume()
@@ -152,6 +183,9 @@ class Engine:
                     holder.key, holder.problem = key, ""
                     return
                 raise FingerprintKeyChanged(f"the Secrets of this cluster were written under another key than {fingerprint.NAME} holds")
+            except NotLeading:
+                self.waits_for = holder.problem = "waiting for the replica that leads: it makes the fingerprint key"
+                await asyncio.sleep(LEADER_WAIT_S)
             except KeyturnError as error:
                 remedy = "; restore that Secret from a backup, or start with --accept-new-fingerprint-key"
                 told = f"{type(error).__name__}: {error}{remedy if isinstance(error, FingerprintKeyChanged) else ''}"
@@ -204,6 +238,9 @@ class Engine:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.world.refresher.close()
+        await self.references.close()
+        await self.leading.release()
+        await self.lease_client.close()
         await self.client.close()
 
 

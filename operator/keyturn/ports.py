@@ -6,7 +6,8 @@ from typing import Protocol
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import ProviderError
-from keyturn.model.ids import Kind, ObjectRef, SecretRef
+from keyturn.model.ids import KeyRef, ObjectRef, SecretRef
+from keyturn.model.lease import Lease
 from keyturn.model.material import Cap, Meta, SourceRef, Value
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.order import ProviderOrder
@@ -46,11 +47,27 @@ class Provider(Protocol):
 class Providers(Protocol):
     """Where providers come from."""
 
-    def open(self, order: ProviderOrder, kind: Kind) -> Provider:
-        """Makes a guarded provider from its order, without I/O.
+    def open(self, order: ProviderOrder, ref: ObjectRef) -> Provider:
+        """Makes a guarded provider from its order, without I/O, and follows what its log-in refers to.
 
         Raises `Rejected` where the operator does not allow it, `MissingExtra` where its SDK is not installed.
         """
+
+    def forget(self, ref: ObjectRef) -> None:
+        """The provider object is gone: nothing is followed on its behalf any more."""
+
+
+class References(Protocol):
+    """Keys of Secrets and ConfigMaps that provider objects refer to."""
+
+    async def read(self, ref: KeyRef) -> Sensitive:
+        """Its value as it is now, read by name.
+
+        Raises `AuthFailed` where the object or the key is missing, `Unavailable` where the API server does not answer.
+        """
+
+    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
+        """From now on a change of any of these, and of nothing else, is told of as a change of ``who``. Empty: of nothing."""
 
 
 class Objects(Protocol):
@@ -134,6 +151,26 @@ class EventStream(Protocol):
         """Takes an event (``kind`` Normal or Warning) and returns at once; it may be dropped under load."""
 
 
+class Fence(Protocol):
+    """Stands before every effect."""
+
+    def check(self) -> None:
+        """Raises `NotLeading` where this replica may not begin an effect now."""
+
+
+class Leases(Protocol):
+    """The record by which replicas agree on who works."""
+
+    async def read(self) -> Lease | None:
+        """As it stands; None where there is none yet. Raises a `ClusterError`."""
+
+    async def write(self, lease: Lease) -> Lease:
+        """Makes it, or changes it if nobody did since ``resource_version``; gives it as it stands after.
+
+        Raises `ClusterConflict` or `ObjectGone` where somebody was faster, and other `ClusterError`.
+        """
+
+
 class Clock(Protocol):
     """The time, so that decisions can be tested at any."""
 
@@ -146,6 +183,12 @@ class Telemetry(Protocol):
 
     def synced(self, outcome: str, seconds: float) -> None:
         """A sync ended, with its reason."""
+
+    def waited(self, lane: str, seconds: float) -> None:
+        """An object was taken from a lane of the queue, in which it had waited for so long."""
+
+    def passed(self, phase: str, seconds: float) -> None:
+        """A sync left one of its phases, well or not."""
 
     def wrote(self, what: str) -> None:
         """A write to the API server."""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from keyturn.decide.address import PRIVATE, PUBLIC
+from keyturn.model.lease import Terms
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -14,6 +17,8 @@ class Settings:
     operator_namespace: str = "keyturn-system"
     file_roots: tuple[str, ...] = ("/etc/keyturn/sources",)
     env_prefixes: tuple[str, ...] = ()
+    allow_addresses: tuple[str, ...] = (PUBLIC, PRIVATE)
+    allow_plain_http: bool = False
     allow_secret_types: frozenset[str] = field(default_factory=frozenset)
     accept_new_fingerprint_key: bool = False
     health_address: str = "0.0.0.0:8080"
@@ -24,7 +29,19 @@ class Settings:
     denial_grace_s: float = 600.0
     check_period_s: float = 300.0
     conflict_window_s: float = 600.0
+    reference_poll_s: float = 30.0
     stop_grace_s: float = 10.0
+    stall_limit_s: float = 120.0
+    dead_limit_s: float = 60.0
+    identity: str = ""
+    lease_duration_s: float = 10.0
+    lease_renew_deadline_s: float = 7.0
+    lease_retry_s: float = 2.0
+
+    @property
+    def terms(self) -> Terms:
+        """The times of the lease. Raises ValueError where they contradict."""
+        return Terms(self.lease_duration_s, self.lease_renew_deadline_s, self.lease_retry_s)
 
     @property
     def is_cluster_wide(self) -> bool:

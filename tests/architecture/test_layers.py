@@ -13,16 +13,16 @@ SOURCES = Path(__file__).parents[2] / "operator"
 
 # Only these may import it. A library that is not here is imported by nobody.
 LIBRARIES = {
-    "aiohttp": {"keyturn.kube", "keyturn.handlers.health", "keyturn.handlers.startup"},
+    "aiohttp": {"keyturn.kube", "keyturn.handlers.hearing", "keyturn.handlers.startup", "keyturn.providers.dial"},
     "click": {"keyturn.cli"},
     "kopf": {"keyturn.engine", "keyturn.handlers.objects", "keyturn.handlers.startup"},
-    "msgspec": {"keyturn.kube"},
+    "msgspec": {"keyturn.kube", "keyturn.providers.vault*"},
     "prometheus_client": {"keyturn.telemetry"},
     "pydantic": {"keyturn.model.specs*", "keyturn.model.parse"},
     "pydantic_core": {"keyturn.model.specs*", "keyturn.model.parse"},
-    "uvloop": {"keyturn.cli.run"},
+    "uvloop": set(),
     "yaml": {"keyturn.kube.config", "keyturn.kube.crds", "keyturn.providers.file_yaml"},
-    "yarl": {"keyturn.kube.client"},
+    "yarl": {"keyturn.kube.client", "keyturn.providers.dial"},
 }
 
 # No I/O, no clock, no randomness, no logging, no threads: what is decided depends on arguments alone.

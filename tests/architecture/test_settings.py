@@ -15,7 +15,10 @@ from keyturn.settings import Settings
 
 FLAGS = {option.opts[0]: option for option in run.params if isinstance(option, click.Option)}
 SET = [name for name in os.environ if name.startswith("KEYTURN_")]  # by whoever runs the tests
-OTHERWISE = {"boolean": "true", "choice": "debug", "integer range": "7", "duration": "7s", "text": "other"}
+OTHERWISE_OF = {"--lease-duration": "12s", "--lease-renew-deadline": "6s", "--lease-retry-period": "3s"}  # these are held together
+OTHERWISE = {"boolean": "true", "choice": "debug", "integer range": "7", "duration": "7s", "addresses": "10.1.0.0/16", "text": "other"}
+
+SEVERAL = {"addresses": ("public", "10.1.0.0/16")}
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def start(taken: list[Settings], *arguments: str, **environment: str) -> set[str
 
 def other(option: click.Option) -> str:
     """A value that is not the default."""
-    return OTHERWISE[option.type.name]
+    return OTHERWISE_OF.get(option.opts[0]) or OTHERWISE[option.type.name]
 
 
 def flag(name: str) -> list[str]:
@@ -74,6 +77,14 @@ def test_every_field_has_a_flag(taken: list[Settings]) -> None:
     assert set().union(*(start(taken, *flag(name)) for name in FLAGS)) == {field.name for field in fields(Settings)}
 
 
+def test_times_of_the_lease_that_contradict_are_refused_by_name(taken: list[Settings]) -> None:
+    for flags in (["--lease-retry-period=7s"], ["--lease-duration=8s"], ["--lease-renew-deadline=9s"]):
+        refused = CliRunner().invoke(cli, ["run", *flags], env=dict.fromkeys(SET))
+        assert refused.exit_code == 2
+        assert flags[0].partition("=")[0] in refused.output
+    assert taken == []
+
+
 @pytest.mark.parametrize("name", FLAGS)
 def test_help_tells_of_a_flag_and_its_twin(name: str) -> None:
     told = CliRunner().invoke(cli, ["run", "--help"], terminal_width=1000).output
@@ -83,7 +94,8 @@ def test_help_tells_of_a_flag_and_its_twin(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, option in FLAGS.items() if option.multiple])
 def test_a_twin_takes_several_values_with_commas(name: str, taken: list[Settings]) -> None:
-    CliRunner().invoke(cli, ["run", f"{name}=one", f"{name}=two"], catch_exceptions=False)
-    CliRunner().invoke(cli, ["run"], env={twin(name): "one,two"}, catch_exceptions=False)
+    one, two = SEVERAL.get(FLAGS[name].type.name, ("one", "two"))
+    CliRunner().invoke(cli, ["run", f"{name}={one}", f"{name}={two}"], catch_exceptions=False)
+    CliRunner().invoke(cli, ["run"], env={twin(name): f"{one},{two}"}, catch_exceptions=False)
     by_flags, by_twin = taken
     assert by_flags == by_twin

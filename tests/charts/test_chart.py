@@ -73,6 +73,26 @@ def test_the_chart_with_namespaces_renders_what_namespaced_and_cluster_hold(kust
     assert chart == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
 
 
+def test_the_chart_with_replicas_renders_what_ha_holds(kustomize: Kustomize) -> None:
+    deployed = kustomize(ROOT / "crds") | kustomize(ROOT / "deploy" / "ha")
+    assert rendered({"replicas": 2}) == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
+
+
+def test_replicas_share_no_volume_and_no_node_where_there_are_two(kustomize: Kustomize) -> None:
+    objects = kustomize(ROOT / "deploy" / "ha")
+    assert not [kind for kind, _, _ in objects if kind == "PersistentVolumeClaim"]
+    deployment = objects["Deployment", "keyturn-system", "keyturn"]["spec"]
+    pod = deployment["template"]["spec"]
+    assert deployment["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert "data" not in {volume["name"] for volume in pod["volumes"]}
+    spread = pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]
+    labels = deployment["template"]["metadata"]["labels"]
+    budget = objects["PodDisruptionBudget", "keyturn-system", "keyturn"]["spec"]
+    assert spread == budget["selector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+    assert spread.items() <= labels.items()
+    assert budget["maxUnavailable"] == 1
+
+
 def test_a_second_release_leaves_the_cluster_objects_to_the_first() -> None:
     objects = rendered({"namespaces": ["shop"], "crds": {"install": False}, "cluster": {"install": False}})
     assert {namespace for _, namespace, _ in objects} == {"keyturn-system", "shop"}
@@ -147,7 +167,7 @@ def test_values_reach_the_objects() -> None:
         ({"namespaces": "shop"}, "/namespaces"),
         ({"namespaces": ["Shop"]}, "/namespaces/0"),
         ({"crds": {"install": "yes"}}, "/crds/install"),
-        ({"replicas": 2}, "replicas"),
+        ({"replicas": 0}, "/replicas"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(values: dict[str, Any], named: str) -> None:

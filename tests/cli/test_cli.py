@@ -181,7 +181,7 @@ def test_a_command_of_a_person_takes_the_kubeconfig_that_kubectl_takes(shell: Sh
     assert (ended.returncode, "no answer from the API server" in ended.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("flag", ["--relist-period", "--check-period", "--stale-floor", "--conflict-window"])
+@pytest.mark.parametrize("flag", ["--relist-period", "--check-period", "--stale-floor", "--conflict-window", "--reference-poll-period"])
 def test_a_period_of_nothing_is_refused(shell: Shell, flag: str) -> None:
     ended = shell.run(f"keyturn run {flag}=0")
     assert (ended.returncode, "write 1s or more" in ended.stderr) == (2, True)
@@ -206,7 +206,7 @@ def test_a_health_address_that_cannot_be_listened_on_is_named(shell: Shell, addr
 
 
 SETTINGS = [option for option in run.params if isinstance(option, click.Option)]
-GIVEN = {"duration": "90s", "integer range": "3", "choice": "debug", "boolean": "true", "text": "one"}
+GIVEN = {"addresses": "10.1.0.0/16", "duration": "90s", "integer range": "3", "choice": "debug", "boolean": "true", "text": "one"}
 
 
 @pytest.mark.parametrize("option", SETTINGS, ids=lambda option: str(option.name))
@@ -216,7 +216,7 @@ def test_a_setting_by_its_environment_twin_is_the_same_as_by_its_flag(option: cl
     by_flag = run.make_context("run", [flag] if option.is_flag else [flag, value]).params
     named = f"KEYTURN_{flag.removeprefix('--').replace('-', '_').upper()}"
     assert isinstance(option.envvar, str)
-    assert option.envvar in ({f"{named}S", f"{named}ES"} if option.multiple else {named})
+    assert option.envvar in ({named, f"{named}S", f"{named}ES"} if option.multiple else {named})
     monkeypatch.setenv(option.envvar, value)
     assert run.make_context("run", []).params == by_flag
     monkeypatch.delenv(option.envvar)

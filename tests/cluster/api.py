@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 from urllib.parse import urlencode
 
+from cluster.audit import refer
 from controlplane.plane import ControlPlane
 
 Json = dict[str, Any]
@@ -18,6 +19,7 @@ JSON_PATCH = "application/json-patch+json"
 _GROUPS = {
     "Namespace": "/api/v1",
     "Secret": "/api/v1",
+    "ConfigMap": "/api/v1",
     "ManagedSecret": "/apis/keyturn.dev/v1alpha1",
     "SecretProvider": "/apis/keyturn.dev/v1alpha1",
     "ClusterSecretProvider": "/apis/keyturn.dev/v1alpha1",
@@ -77,10 +79,10 @@ class Api:
         return list(self.call("GET", path_of(kind, namespace), **query)["items"])
 
     def create(self, made: Json, **query: str) -> Json:
-        return dict(self.call("POST", path_of(made["kind"], made["metadata"].get("namespace", "")), made, **query))
+        return refer(self.call("POST", path_of(made["kind"], made["metadata"].get("namespace", "")), made, **query))
 
     def merge(self, kind: str, namespace: str, name: str, patch: Json, **query: str) -> Json:
-        return dict(self.call("PATCH", path_of(kind, namespace, name), patch, MERGE, **query))
+        return refer(self.call("PATCH", path_of(kind, namespace, name), patch, MERGE, **query))
 
     def delete(self, kind: str, namespace: str, name: str, **options: Any) -> None:
         self.call("DELETE", path_of(kind, namespace, name), {"apiVersion": "v1", "kind": "DeleteOptions", **options})

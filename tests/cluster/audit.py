@@ -2,13 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from controlplane.plane import ControlPlane
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 READS = frozenset({"get", "list", "watch"})
+MANAGED = "keyturn.dev/managed=true"
+
+REFERRED: set[tuple[str, str, str]] = set()
+"""Resource, namespace and name of all that the specs of providers have referred to in this process, in whatever cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,12 @@ class Request:
     @property
     def is_ours(self) -> bool:
         return not self.agent.endswith(" kopf")
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether a list or watch is one of the two sorts that there may be."""
+        query = parse_qs(urlsplit(self.uri).query)
+        return may_list(self.resource, self.namespace, query.get("labelSelector", [""])[0], query.get("fieldSelector", [""])[0])
 
     def __str__(self) -> str:
         what = f"{self.resource}{'/' + self.subresource if self.subresource else ''}"
@@ -81,3 +93,27 @@ def writes(found: Iterable[Request], *resources: str) -> list[Request]:
 def tally(found: Iterable[Request]) -> dict[str, int]:
     """How many of each sort, for messages."""
     return dict(Counter(f"{r.verb} {r.resource}{'/' + r.subresource if r.subresource else ''}" for r in found))
+
+
+def may_list(resource: str, namespace: str, selector: str, field_selector: str) -> bool:
+    """Whether a list or watch of Secrets or ConfigMaps is of those with our label, or of one that a spec refers to."""
+    if resource == "secrets" and (selector, field_selector) == (MANAGED, ""):
+        return True
+    key, _, name = field_selector.partition("=")
+    return key == "metadata.name" and (resource, namespace, name) in REFERRED
+
+
+def refer(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Notes what a provider object refers to, and gives it back; others it gives back as they are."""
+    if made.get("kind") in ("SecretProvider", "ClusterSecretProvider"):
+        REFERRED.update(_references(made["spec"].get("provider", {}), made["metadata"].get("namespace", "")))
+    return dict(made)
+
+
+def _references(spec: Mapping[str, Any], namespace: str) -> Iterator[tuple[str, str, str]]:
+    for field, member in spec.items():
+        if not isinstance(member, dict):
+            continue
+        if "name" in member and field != "serviceAccountRef" and (field.endswith("Ref") or field in ("clientCert", "caProvider")):
+            yield f"{member.get('type', 'Secret').lower()}s", member.get("namespace", namespace), member["name"]
+        yield from _references(member, namespace)

@@ -1,6 +1,6 @@
 """One control plane and one operator for all tests of a process; a namespace for each test."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -8,10 +8,14 @@ import pytest
 
 from canary import Canary, issue
 from cluster.api import Api, ApiError
+from cluster.place import Ear, Place
 from cluster.process import Operator
 from cluster.shop import Shop
-from controlplane.installation import Installation
+from controlplane.installation import NAMESPACE, SERVICE_ACCOUNT, Installation
 from controlplane.plane import ControlPlane
+from keyturn.kube.client import Client
+from keyturn.kube.config import load
+from keyturn.kube.references import ReferenceWatches
 from kstatus.plugin import Statuses
 
 ENVIRONMENT = {"KEYTURN_SECRET_STRIPE": issue("env")}
@@ -95,3 +99,30 @@ def shop(home: ControlPlane, api: Api, operator: Operator, canary: Canary, statu
     yield opened
     with suppress(ApiError):
         opened.close()
+
+
+@pytest.fixture
+def place(own_home: ControlPlane) -> Iterator[Place]:
+    with closing(Api(own_home)) as api:
+        made = Place(api, own_home)
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.name}})
+        yield made
+        api.delete("Namespace", "", made.name)
+
+
+@pytest.fixture
+async def client(own_home: ControlPlane) -> AsyncIterator[Client]:
+    """As the operator's ServiceAccount, with the rights of deploy/ and no others."""
+    made = Client(load(str(own_home.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def watches(client: Client, ear: Ear) -> ReferenceWatches:
+    return ReferenceWatches(client, ear.told.put_nowait)

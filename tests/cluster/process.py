@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import urllib.error
@@ -68,6 +69,7 @@ class Operator:
             f"--operator-namespace={NAMESPACE}",
             f"--file-root={self.sources}",
             f"--health-address={self.health_url.removeprefix('http://')}",
+            f"--identity={self.name}",  # as a pod's name: after a kill it has its own lease back at once
             "--log-level=debug",
             *self.flags,
             *more_flags,
@@ -100,6 +102,16 @@ class Operator:
                 return refused.read().decode().strip()
         except OSError:
             return ""
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over all series of a metric that have these labels."""
+        found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", self.ask("/metrics"), re.MULTILINE)
+        return sum(float(value) for series, value in found if all(f'{label}="{text}"' in series for label, text in labels.items()))
+
+    def resident_kib(self) -> int:
+        """Its memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]  # the kernel always says so
 
     def stop(self) -> int:
         """Ends it as Kubernetes would; the return code."""

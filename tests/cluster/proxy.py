@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +18,7 @@ import aiohttp
 import trustme
 from aiohttp import web
 
+from cluster.audit import may_list
 from controlplane.installation import NAMESPACE, SERVICE_ACCOUNT
 from controlplane.plane import ControlPlane
 from controlplane.servers import LOOPBACK, kubeconfig_text, write_private
@@ -33,6 +34,7 @@ class Asked:
     verb: str
     path: str
     selector: str
+    field_selector: str
     is_watch: bool
     accept: str
     content: str
@@ -42,6 +44,11 @@ class Asked:
     def wants_metadata(self) -> bool:
         """Whether every form of answer that it takes is without data."""
         return all("as=PartialObjectMetadata" in form for form in self.accept.split(","))
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether a list or watch of Secrets is one of the two sorts that there may be."""
+        return self.secret is not None and may_list("secrets", self.secret[0], self.selector, self.field_selector)
 
     @property
     def secret(self) -> tuple[str, str] | None:
@@ -55,7 +62,8 @@ class Asked:
         return None
 
     def __str__(self) -> str:
-        return f"{self.verb}{' (watch)' if self.is_watch else ''} {self.path} selector={self.selector!r} accept={self.accept!r}"
+        chosen = f"selector={self.selector!r} fields={self.field_selector!r}"
+        return f"{self.verb}{' (watch)' if self.is_watch else ''} {self.path} {chosen} accept={self.accept!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,29 @@ class Refusal:
     retry_after_s: int
 
 
-class Proxy:
-    """Use `run`. ``asked`` grows with each request."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is not passed on until it is let go. ``asked`` grows with each request that waits."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    applies: Callable[[Asked], bool]
+    asked: list[Asked] = field(default_factory=list)
+    gone: threading.Event = field(default_factory=threading.Event)
+
+    def let_go(self) -> None:
+        self.gone.set()
+
+
+class Proxy:
+    """Use `run`. ``asked`` grows with each request. ``tag`` is put into the agent's name, where the audit log shows it."""
+
+    def __init__(self, plane: ControlPlane, tag: str = "") -> None:
+        self.tag = tag
+        self.held: Held | None = None
         self.asked: list[Asked] = []
         self.refused: list[Asked] = []
         self.refusal: Refusal | None = None
+        self._stalls: Callable[[Asked], bool] | None = None
+        self._flowing = asyncio.Event()
         self._open: set[asyncio.Task[object]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._target = plane.url
@@ -88,9 +112,9 @@ class Proxy:
 
     @classmethod
     @contextmanager
-    def run(cls, plane: ControlPlane) -> Iterator["Proxy"]:
+    def run(cls, plane: ControlPlane, tag: str = "") -> Iterator["Proxy"]:
         """A proxy before a control plane, for as long as it is entered."""
-        proxy, up, stop = cls(plane), threading.Event(), threading.Event()
+        proxy, up, stop = cls(plane, tag), threading.Event(), threading.Event()
         thread = threading.Thread(target=lambda: asyncio.run(proxy._serve(up, stop)), name="proxy")
         thread.start()
         try:
@@ -118,6 +142,32 @@ class Proxy:
             yield
         finally:
             self.refusal = None
+
+    @contextmanager
+    def hold(self, applies: Callable[[Asked], bool]) -> Iterator[Held]:
+        """Keeps what applies on its way, as a slow network would, until it is let go."""
+        self.held = held = Held(applies)
+        try:
+            yield held
+        finally:
+            self.held = None
+            held.let_go()
+
+    @contextmanager
+    def stall(self, applies: Callable[[Asked], bool]) -> Iterator[None]:
+        """Keeps open whatever applies, old and new, and lets nothing through, for as long as it is entered."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+        self._stalls = applies
+        try:
+            yield
+        finally:
+            self._stalls = None
+            self._loop.call_soon_threadsafe(self._flowing.set)
+
+    async def _pass_stall(self, asked: Asked) -> None:
+        while self._stalls is not None and self._stalls(asked):
+            await self._flowing.wait()
 
     def cut(self) -> None:
         """Breaks whatever is open, such as watches."""
@@ -147,12 +197,19 @@ class Proxy:
     async def _pass(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
         asked = _asked(request)
         self.asked.append(asked)
+        await self._pass_stall(asked)
         refusal = self.refusal
         if refusal is not None and refusal.applies(asked):
             self.refused.append(asked)
             return _refused(refusal)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        if self.tag:
+            headers["User-Agent"] = asked.agent.replace("/", f"/{self.tag}-", 1)
         body = await request.read()
+        held = self.held
+        if held is not None and held.applies(asked):
+            held.asked.append(asked)
+            await asyncio.to_thread(held.gone.wait)
         async with session.request(request.method, self._target + request.path_qs, headers=headers, data=body or None) as answer:
             passed = web.StreamResponse(status=answer.status)
             passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
@@ -162,6 +219,7 @@ class Proxy:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
             async for chunk in answer.content.iter_any():
+                await self._pass_stall(asked)
                 await passed.write(chunk)
             await passed.write_eof()
             return passed
@@ -173,6 +231,7 @@ def _asked(request: web.Request) -> Asked:
         verb=request.method,
         path=request.path,
         selector=query.get("labelSelector", [""])[0],
+        field_selector=query.get("fieldSelector", [""])[0],
         is_watch=query.get("watch", [""])[0] == "true",
         accept=request.headers.get("Accept", ""),
         content=request.headers.get("Content-Type", ""),

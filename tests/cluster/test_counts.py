@@ -1,13 +1,11 @@
 """How often the operator asks the API server, counted where it counts: in the server's own audit log."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
-from cluster.audit import Request, mark, requests, tally, writes
+from cluster.audit import REFERRED, Request, mark, requests, tally, writes
 from cluster.process import Operator
 from cluster.proxy import Asked, Proxy
 from cluster.shop import Shop, encoded
@@ -20,15 +18,8 @@ QUIET_S = 1.0
 FINGERPRINT_KEY = "keyturn-fingerprint-key"
 
 
-def metric(operator: Operator, name: str, **labels: str) -> float:
-    """The sum over all series of a metric that have these labels."""
-    found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", operator.ask("/metrics"), re.MULTILINE)
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    return sum(float(value) for series, value in found if all(part in series for part in wanted))
-
-
 def syncs(operator: Operator, outcome: str) -> float:
-    return metric(operator, "keyturn_sync_duration_seconds_count", outcome=outcome)
+    return operator.metric("keyturn_sync_duration_seconds_count", outcome=outcome)
 
 
 def in_shop(plane: ControlPlane, shop: Shop, since: int) -> list[Request]:
@@ -58,7 +49,7 @@ def test_ten_refreshes_without_a_change_are_no_request_at_all(shop: Shop, home: 
     since = mark(home)
 
     def reads() -> float:
-        return metric(operator, "keyturn_provider_call_duration_seconds_count", provider="file", call="get_many")
+        return operator.metric("keyturn_provider_call_duration_seconds_count", provider="file", call="get_many")
 
     before = reads()
     eventually(lambda: reads() >= before + 10, 60, "ten reads of the provider")
@@ -134,17 +125,20 @@ def test_data_of_secrets_are_asked_for_by_name_alone(
     written = [asked for asked in about if asked.verb != "GET"]
     assert collections
     assert written
-    assert [str(a) for a in collections if not a.wants_metadata or a.selector != "keyturn.dev/managed=true"] == []
+    assert [str(a) for a in collections if not a.wants_metadata or not a.is_narrow] == []
     assert [str(a) for a in written if not a.wants_metadata] == []
-    assert {a.secret for a in singles if not a.wants_metadata} == {("keyturn-system", FINGERPRINT_KEY)}
+    referred = {(namespace, name) for resource, namespace, name in REFERRED if resource == "secrets"}
+    assert {a.secret for a in singles if not a.wants_metadata} - referred == {("keyturn-system", FINGERPRINT_KEY)}
     assert not [str(a) for a in proxy.asked if a.agent.endswith(" kopf") and "keyturn.dev" not in a.path and _reads_objects(a)]
 
 
-def test_no_list_or_watch_of_secrets_goes_without_our_selector(home: ControlPlane, shop: Shop) -> None:
+def test_no_list_or_watch_of_secrets_goes_without_our_selector_or_a_name_that_a_spec_has(home: ControlPlane, shop: Shop) -> None:
     """In all that this control plane's operators have asked so far."""
-    found = [r for r in requests(home) if r.resource == "secrets" and r.verb in ("list", "watch")]
+    found = [r for r in requests(home) if r.resource in ("secrets", "configmaps") and r.verb in ("list", "watch")]
     assert found
-    assert [f"{r} {r.uri}" for r in found if "labelSelector=keyturn.dev/managed=true" not in unquote(r.uri)] == []
+    assert [f"{r} {r.uri}" for r in found if not r.is_narrow] == []
+    strange = [r for r in requests(home) if r.resource == "configmaps" and ("configmaps", r.namespace, r.name) not in REFERRED]
+    assert [str(r) for r in strange] == []
 
 
 def _live(shop: Shop, operator: Operator) -> None:

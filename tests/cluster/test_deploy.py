@@ -69,6 +69,12 @@ def test_an_example_is_accepted(cluster: ControlPlane, example: Path) -> None:
     cluster.kubectl("create", "--dry-run=server", "--validate=strict", f"--filename={example}")
 
 
+def test_the_overlay_with_two_replicas_is_accepted(cluster: ControlPlane) -> None:
+    overlay = ROOT / "deploy" / "ha"
+    told = cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", f"--kustomize={overlay}").stdout
+    assert "poddisruptionbudget.policy/keyturn serverside-applied" in told
+
+
 @pytest.mark.parametrize(
     ("what", "namespace"),
     [
@@ -80,6 +86,7 @@ def test_an_example_is_accepted(cluster: ControlPlane, example: Path) -> None:
         ("create events.k8s.io/events", "other"),
         ("get apiextensions.k8s.io/customresourcedefinitions managedsecrets.keyturn.dev", ""),
         ("get /secrets keyturn-fingerprint-key", "keyturn-system"),
+        ("patch coordination.k8s.io/leases", "keyturn-system"),
     ],
 )
 def test_the_operator_may(cluster: ControlPlane, what: str, namespace: str) -> None:
@@ -94,9 +101,9 @@ def test_the_operator_may(cluster: ControlPlane, what: str, namespace: str) -> N
         "update /secrets",
         "deletecollection /secrets",
         "create /serviceaccounts/token",
-        "get /configmaps",
         "get /pods",
         "patch apps/deployments",
+        "get coordination.k8s.io/leases",
         "get apiextensions.k8s.io/customresourcedefinitions others.example.com",
         "impersonate /users",
     ],

@@ -184,9 +184,9 @@ def test_an_operator_that_starts_while_the_api_server_is_busy_waits_for_it(
         try:
             with proxy.refuse(applies, status, reason, retry_after_s):
                 operator.start(wait=False)
+                kubelet.until(lambda: bool(proxy.refused))
                 began = time.monotonic()
                 kubelet.until(lambda: time.monotonic() > began + busy_s)
-                assert proxy.refused
                 assert operator.readiness() != "ok"
             kubelet.until(lambda: operator.readiness() == "ok")
             works(own_shop, kubelet)

@@ -1,10 +1,13 @@
 """Fixtures of the provider tests."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from bao import Bao
 from contract.files import OUTSIDE
+from contract.vaults import Rig
 from keyturn.providers import beneath, file_sources
 
 
@@ -25,3 +28,19 @@ def shop(tmp_path: Path) -> Path:
         (place / "secret").write_bytes(OUTSIDE)
     (shop / "inside").write_bytes(b"kt-canary-inside")
     return shop
+
+
+@pytest.fixture
+async def rig(bao: Bao) -> AsyncIterator[Rig]:
+    """An engine of version 2 in the real server, and a policy that reads it; providers that are opened by it are closed."""
+    made = Rig(bao)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def old_rig(bao: Bao) -> AsyncIterator[Rig]:
+    """The same with an engine of version 1."""
+    made = Rig(bao, engine=1)
+    yield made
+    await made.close()

@@ -1,21 +1,25 @@
 """What every provider must keep, bare and behind its guard, as the registry builds it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
 from contract.files import aged
+from contract.vaults import Rig
+from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
-from keyturn.model.errors import MissingExtra, NotFound, Rejected, Unavailable
-from keyturn.model.ids import Kind
+from keyturn.model.errors import AuthFailed, MissingExtra, NotFound, Rejected, Unavailable
+from keyturn.model.ids import KeyRef, Kind, ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
 from keyturn.model.sensitive import Sensitive
-from keyturn.ports import Provider
+from keyturn.model.vault import VaultConfig
+from keyturn.ports import Provider, References
 from keyturn.providers import registry
 from keyturn.providers.guard import Guard
+from keyturn.providers.registry import Surroundings
 
 CANARY = "kt-canary-there"
 THERE, MISSING = SourceRef("there"), SourceRef("missing")
@@ -24,12 +28,16 @@ CLUSTER = Kind.CLUSTER_SECRET_PROVIDER
 CONTENT = {FileFormat.JSON: f'{{"there": "{CANARY}"}}', FileFormat.YAML: f"there: {CANARY}\n", FileFormat.DOTENV: f"there={CANARY}\n"}
 
 
-@pytest.fixture(params=["env", "fake", *FileFormat])
+@pytest.fixture(params=["env", "fake", "vault", *FileFormat])
 def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderConfig:
     match request.param:
         case "env":
             monkeypatch.setenv("KEYTURN_SECRET_there", CANARY)
             return EnvConfig()
+        case "vault":
+            rig: Rig = request.getfixturevalue("rig")
+            rig.bao.put(rig.mount, "there", {"there": CANARY})
+            return VaultConfig(rig.bao.url, rig.approle(), rig.mount, authority=Sensitive(rig.bao.ca_pem))
         case "fake":
             return FakeConfig({THERE: Sensitive.of(CANARY)})
         case FileFormat.DIRECTORY:
@@ -41,12 +49,26 @@ def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
             return FileConfig("document", other)
 
 
+class NoReferences:
+    """Nothing to refer to."""
+
+    async def read(self, ref: KeyRef) -> Sensitive:
+        raise AuthFailed(f"there is no {ref}")
+
+    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
+        """Nothing changes."""
+
+
+def surroundings(*roots: str, references: References | None = None) -> Surroundings:
+    return Surroundings(Reach(file_roots=roots), AddressRules(), references or NoReferences())
+
+
 @pytest.fixture(params=["bare", "guarded"])
 def make(request: pytest.FixtureRequest, config: ProviderConfig, tmp_path: Path) -> Callable[[], Provider]:
-    reach = Reach(file_roots=(str(tmp_path),))
+    around = surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
     if request.param == "bare":
-        return lambda: registry._open(config, reach)
-    return lambda: registry.build(ProviderOrder(config), kind=CLUSTER, reach=reach)
+        return lambda: registry._open(config, CLUSTER, around)
+    return lambda: registry.build(ProviderOrder(config), kind=CLUSTER, around=around)
 
 
 async def test_a_read_answers_for_each_reference_and_no_other(make: Callable[[], Provider]):
@@ -54,7 +76,7 @@ async def test_a_read_answers_for_each_reference_and_no_other(make: Callable[[],
     answers = await provider.get_many([THERE, MISSING, THERE])
     assert set(answers) == {THERE, MISSING}
     assert isinstance(found := answers[THERE], Value)
-    assert found.data == Sensitive.of(CANARY)
+    assert found.data in (Sensitive.of(CANARY), Sensitive.of(f'{{"there":"{CANARY}"}}'))
     assert isinstance(answers[MISSING], NotFound)
     assert "missing" in str(answers[MISSING]) or "such key" in str(answers[MISSING])
     assert await provider.get_many([]) == {}
@@ -96,20 +118,20 @@ async def test_close_may_come_twice_and_everything_after_it_is_unavailable(make:
 
 
 def test_a_build_gives_a_guarded_provider(config: ProviderConfig, tmp_path: Path):
-    built = registry.build(ProviderOrder(config), kind=CLUSTER, reach=Reach(file_roots=(str(tmp_path),)))
+    built = registry.build(ProviderOrder(config), kind=CLUSTER, around=surroundings(str(tmp_path)))
     assert isinstance(built, Guard)
 
 
 @pytest.mark.parametrize(("config", "name"), [(EnvConfig(), "env"), (FileConfig("shop"), "file")], ids=["env", "file"])
 def test_what_reads_the_operators_own_is_for_the_cluster_kind_alone(config: ProviderConfig, name: str):
     with pytest.raises(Rejected, match=rf"spec\.provider\.{name} .*only a ClusterSecretProvider"):
-        registry.build(ProviderOrder(config), kind=Kind.SECRET_PROVIDER, reach=Reach())
+        registry.build(ProviderOrder(config), kind=Kind.SECRET_PROVIDER, around=surroundings())
     with pytest.raises(Rejected, match=rf"spec\.provider\.{name}\."):
-        registry.build(ProviderOrder(FileConfig("/etc") if name == "file" else EnvConfig("PATH")), kind=CLUSTER, reach=Reach())
+        registry.build(ProviderOrder(FileConfig("/etc") if name == "file" else EnvConfig("PATH")), kind=CLUSTER, around=surroundings())
 
 
 def test_the_fake_is_for_both_kinds():
-    registry.build(ProviderOrder(FakeConfig({})), kind=Kind.SECRET_PROVIDER, reach=Reach())
+    registry.build(ProviderOrder(FakeConfig({})), kind=Kind.SECRET_PROVIDER, around=surroundings())
 
 
 def test_a_provider_whose_part_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch):
@@ -118,7 +140,7 @@ def test_a_provider_whose_part_is_not_installed_names_its_extra(monkeypatch: pyt
 
     monkeypatch.setattr(registry, "_open", absent)
     with pytest.raises(ModuleNotFoundError):  # nothing of the base install is an extra
-        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, reach=Reach())
+        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, around=surroundings())
     monkeypatch.setitem(registry.MEMBERS, FakeConfig, registry.Member("awsSecretsManager", extra="aws"))
     with pytest.raises(MissingExtra, match=r"pip install 'keyturn\[aws\]'"):
-        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, reach=Reach())
+        registry.build(ProviderOrder(FakeConfig({})), kind=CLUSTER, around=surroundings())

@@ -95,6 +95,7 @@ class OperatorProcess:
             f"--operator-namespace={NAMESPACE}",
             f"--file-root={file_root}",
             f"--health-address={self.health_url.removeprefix('http://')}",
+            f"--identity={name}",
             *flags,
         ]
 

@@ -116,18 +116,27 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(bin: Path, comman
 
 PROVIDERS = """
 import asyncio, sys
+from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.ids import Kind
 from keyturn.model.material import SourceRef
 from keyturn.model.order import EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderOrder
 from keyturn.model.sensitive import Sensitive
-from keyturn.providers.registry import build
+from keyturn.providers.registry import Surroundings, build
 
 root = sys.argv[1]
 
+class Unread:
+    async def read(self, ref):
+        raise AssertionError(ref)
+
+    def follow(self, who, refs):
+        raise AssertionError(refs)
+
 async def value(config, key):
     order = ProviderOrder(config=config)
-    provider = build(order, kind=Kind.CLUSTER_SECRET_PROVIDER, reach=Reach(env_prefixes=(), file_roots=(root,)))
+    around = Surroundings(Reach(env_prefixes=(), file_roots=(root,)), AddressRules(), Unread())
+    provider = build(order, kind=Kind.CLUSTER_SECRET_PROVIDER, around=around)
     try:
         await provider.validate()
         found = (await provider.get_many([SourceRef(key)]))[SourceRef(key)]

@@ -228,3 +228,31 @@ async def test_a_new_value_whose_write_fails_is_not_forgotten(stage: Stage) -> N
     await stage.passes(3600 + 60)
     assert stage.data(target_ref()) == {"password": "kt-canary-2"}
     assert stage.reason(msec()) == "Synced"
+
+
+@staged
+async def test_a_change_that_another_object_saw_first_is_no_secret_from_the_others(stage: Stage) -> None:
+    """Who comes new reads at once, and what it reads is then on the shelf: the next pass finds it unchanged."""
+    stage.cluster.put(managed(app(1), order(target=app(1), interval_s=60)))
+    stage.start()
+    await stage.quiet()
+    await stage.passes(30)
+    stage.source(password="kt-canary-2")
+    stage.cluster.put(managed(app(2), order(target=app(2), interval_s=60)))
+    await stage.quiet()
+    assert stage.data(target_ref(app(2))) == {"password": "kt-canary-2"}
+    await stage.passes(61)
+    assert stage.data(target_ref(app(1))) == {"password": "kt-canary-2"}
+
+
+@staged
+async def test_a_change_during_a_restart_arrives_also_where_another_object_saw_it_first(stage: Stage) -> None:
+    stage.cluster.put(managed(app(1), order(target=app(1), interval_s=60)))
+    stage.start()
+    await stage.quiet()
+    stage.source(password="kt-canary-2")
+    stage.cluster.put(managed(app(2), order(target=app(2), interval_s=60)))
+    await stage.restart()
+    await stage.passes(61)
+    assert stage.data(target_ref(app(2))) == {"password": "kt-canary-2"}
+    assert stage.data(target_ref(app(1))) == {"password": "kt-canary-2"}

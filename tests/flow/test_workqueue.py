@@ -172,3 +172,38 @@ async def test_a_cancelled_wait_loses_nothing(stage: Stage) -> None:
         queue.done(waiting.result())
         queue.add(A)
     assert await queue.get() == A
+
+
+def test_a_closed_queue_takes_nothing_in_and_forgets_what_waited() -> None:
+    async def story() -> None:
+        queue = WorkQueue()
+        queue.add(msec("waiting"))
+        queue.add_after(msec("planned"), 1)
+        queue.add(msec("taken"), Lane.ROUTINE)
+        queue.close()
+        queue.add(msec("late"))
+        queue.add_after(msec("later"), 1)
+        await asyncio.sleep(60)
+        assert len(queue) == 0
+        queue.open()
+        queue.add(msec("new"))
+        assert await queue.get() == msec("new")
+        assert len(queue) == 1
+
+    play(story)
+
+
+def test_what_is_at_work_when_the_queue_closes_is_known_until_it_is_done() -> None:
+    async def story() -> None:
+        queue = WorkQueue()
+        queue.add(msec())
+        ref = await queue.get()
+        queue.add(msec())
+        queue.close()
+        assert queue.is_at_work
+        queue.open()
+        queue.done(ref)
+        assert not queue.is_at_work
+        assert len(queue) == 0
+
+    play(story)

@@ -13,7 +13,7 @@ from keyturn.settings import Settings
 
 
 async def test_names_types_labels_and_buckets_are_as_they_were() -> None:
-    engine = assemble(Settings(), ClusterConfig("https://127.0.0.1:1", ssl.create_default_context()))
+    engine = assemble(Settings(), ClusterConfig("https://127.0.0.1:1", ssl.create_default_context()), frozenset())
     try:
         metrics = engine.metrics
         metrics.synced("Synced", 0.1)
@@ -21,6 +21,7 @@ async def test_names_types_labels_and_buckets_are_as_they_were() -> None:
         metrics.called("fake", "get_many", "OK", 0.1)
         families = list(text_string_to_metric_families(metrics.exposition().decode()))
     finally:
+        await engine.lease_client.close()
         await engine.client.close()
     assert_golden("metrics.txt", "".join(line for family in sorted(families, key=lambda found: found.name) for line in described(family)))
 

@@ -72,7 +72,6 @@ SLIPS: Final[tuple[Slip, ...]] = (
             ("aws", "awsSecretsManager"),
             ("azure", "azureKeyVault"),
             ("google", "googleSecretManager"),
-            ("vault", "hashicorpVault"),
             ("kubernetes", "kubernetes"),
         )
     ),

@@ -36,7 +36,6 @@ class Desk:
         if ref is not None:
             assert ref not in self.at_work, "with two workers"
             assert ref in self.owed, "handed out without a cause"
-            self.queue._at_work.add(ref)
             self.at_work.add(ref)
             self.owed.discard(ref)
         return ref

@@ -1,13 +1,13 @@
 """``keyturn run``: the operator process."""
 
 import asyncio
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from keyturn.cli.needs import listed, need_operator
+from keyturn.decide.address import parse_allowed
 from keyturn.model.durations import seconds
 from keyturn.settings import Settings
 
@@ -27,6 +27,18 @@ class Duration(click.ParamType[float]):
         if given < 1:
             self.fail("is less than a second; write 1s or more", param, ctx)
         return given
+
+
+class Addresses(click.ParamType[str]):
+    """Words and networks that say where tenants' servers may be; commas part them."""
+
+    name = "addresses"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return ",".join(parse_allowed(listed((value,))))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -57,6 +69,16 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
     show_default=True,
 )
 @_option("--env-prefix", "ENV_PREFIXES", "A prefix that env providers may use beside KEYTURN_SECRET_; may be given again.", multiple=True)
+@_option(
+    "--allow-addresses",
+    "ALLOW_ADDRESSES",
+    "Where the servers of SecretProviders may be: public, private, or a network such as 10.1.0.0/16; may be given again.",
+    type=Addresses(),
+    multiple=True,
+    default=_DEFAULTS.allow_addresses,
+    show_default=True,
+)
+@_option("--allow-plain-http", "ALLOW_PLAIN_HTTP", "Let servers of providers be without TLS.", is_flag=True)
 @_option("--allow-secret-type", "ALLOW_SECRET_TYPES", "A Secret type to allow beside the safe ones; may be given again.", multiple=True)
 @_option(
     "--accept-new-fingerprint-key",
@@ -92,7 +114,24 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
 @_period("--denial-grace", "DENIAL_GRACE", _DEFAULTS.denial_grace_s, "How long a denial may last before it is Stalled.")
 @_period("--check-period", "CHECK_PERIOD", _DEFAULTS.check_period_s, "How often a provider is logged in to, to see that it works.")
 @_period("--conflict-window", "CONFLICT_WINDOW", _DEFAULTS.conflict_window_s, "How long another writer's edits count before we pause.")
+@_period(
+    "--reference-poll-period",
+    "REFERENCE_POLL_PERIOD",
+    _DEFAULTS.reference_poll_s,
+    "How often what providers refer to is looked at, beyond the 200 objects that are watched.",
+)
 @_period("--stop-grace", "STOP_GRACE", _DEFAULTS.stop_grace_s, "How long a stop waits for work under way.")
+@_period(
+    "--stall-limit",
+    "STALL_LIMIT",
+    _DEFAULTS.stall_limit_s,
+    "How long a watch, the queue or a worker may stand still before readyz says so.",
+)
+@_period("--dead-limit", "DEAD_LIMIT", _DEFAULTS.dead_limit_s, "How long the event loop may stand still before healthz fails.")
+@_option("--identity", "IDENTITY", "The name of this replica in the lease; without it, the pod's name, else host and process.", default="")
+@_period("--lease-duration", "LEASE_DURATION", _DEFAULTS.lease_duration_s, "How long a silent leader is waited for.")
+@_period("--lease-renew-deadline", "LEASE_RENEW_DEADLINE", _DEFAULTS.lease_renew_deadline_s, "When a leader without a renewal gives up.")
+@_period("--lease-retry-period", "LEASE_RETRY_PERIOD", _DEFAULTS.lease_retry_s, "How often the lease is renewed, or looked at.")
 def run(**flags: Any) -> None:
     """Run the operator, in a pod or beside a cluster, until SIGTERM or Ctrl-C."""
     need_operator("keyturn run")
@@ -106,6 +145,8 @@ def run(**flags: Any) -> None:
         operator_namespace=flags["operator_namespace"],
         file_roots=listed(flags["file_root"]),
         env_prefixes=listed(flags["env_prefix"]),
+        allow_addresses=listed(flags["allow_addresses"]),
+        allow_plain_http=flags["allow_plain_http"],
         allow_secret_types=frozenset(listed(flags["allow_secret_type"])),
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
         health_address=flags["health_address"],
@@ -116,20 +157,27 @@ def run(**flags: Any) -> None:
         denial_grace_s=flags["denial_grace"],
         check_period_s=flags["check_period"],
         conflict_window_s=flags["conflict_window"],
+        reference_poll_s=flags["reference_poll_period"],
         stop_grace_s=flags["stop_grace"],
+        stall_limit_s=flags["stall_limit"],
+        dead_limit_s=flags["dead_limit"],
+        identity=flags["identity"],
+        lease_duration_s=flags["lease_duration"],
+        lease_renew_deadline_s=flags["lease_renew_deadline"],
+        lease_retry_s=flags["lease_retry_period"],
     )
+    _check_terms(settings)
     telemetry.set_up_logs(settings.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(app.run(settings))
+    asyncio.run(app.run(settings))
 
 
-def _loop_factory() -> Any:
-    """Uvloop where it is installed: it takes a tenth off every request."""
-    if importlib.util.find_spec("uvloop") is None:
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
+def _check_terms(settings: Settings) -> None:
+    """Contradictory times of the lease are refused at once, and by the names of their flags."""
+    try:
+        _ = settings.terms
+    except ValueError as error:
+        message = f"--lease-duration, --lease-renew-deadline and --lease-retry-period: {error}"
+        raise click.UsageError(message) from None
 
 
 def _namespaces(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -119,11 +119,12 @@ def _has_its_type(managed: Managed, desired: Desired, live: Live) -> bool:
     """Whether the type is known to be as ordered. It is not in metadata, so that in doubt only an apply tells.
 
     After a change of the spec it is in doubt, also while that fails and is tried again. A Secret that status does not name
-    and that carries our reference was made a moment ago, and its status was lost.
+    and that carries our reference was made a moment ago, and its status was lost: by the spec of now, if that is the one
+    which status knows, or the first.
     """
     status = managed.status
     if status.target is None or status.target.uid != live.uid:
-        return desired.owner is not None
+        return desired.owner is not None and managed.generation == max(status.generation, 1)
     return status.generation == managed.generation and status.is_ready
 
 

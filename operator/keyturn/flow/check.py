@@ -10,7 +10,7 @@ from keyturn.flow.audit import audited
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import AuditUnavailable, ClusterError, KeyturnError, Rejected
+from keyturn.model.errors import AuditUnavailable, ClusterError, KeyturnError, NotLeading, Rejected
 from keyturn.model.ids import ObjectRef
 from keyturn.model.objects import ProviderObject
 
@@ -20,7 +20,7 @@ UNSAID_DELAY_S = 2.0
 
 
 async def check(ref: ObjectRef, world: World) -> None:
-    """Logs in to a provider, writes its status, and comes back in five minutes, or sooner while it fails."""
+    """Logs in to a provider, writes its status, and comes back in five minutes, or sooner while it fails. Raises `NotLeading`."""
     provider = world.objects.provider(ref)
     if provider is None or provider.deleting:
         world.refresher.close_shelf(ref)
@@ -30,6 +30,8 @@ async def check(ref: ObjectRef, world: World) -> None:
     memory, now = world.memory(ref, provider.uid), world.clock.now()
     try:
         caps = await _log_in(provider, world)
+    except NotLeading:
+        raise
     except KeyturnError as error:
         memory.note_failure(error.reason, now)
         # Where the table waits for an event, there is none for a provider: it comes back in its turn.
@@ -57,6 +59,7 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
     status = summary.provider_checked(provider, reason, message, now, caps=caps, period_s=world.patience.check_period_s)
     if status == provider.status:
         return True
+    world.fence.check()
     before = provider.status.condition("Ready")
     if reason != "Synced" and (before is None or before.reason != reason):
         world.events.post(provider, "Warning", reason, message)
@@ -70,8 +73,16 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
     return True
 
 
-def wake_users(ref: ObjectRef, world: World) -> None:
+def wake_users(ref: ObjectRef, world: World, *, failing_only: bool = False) -> None:
     """A provider turned, or its spec changed: whoever draws on it looks again."""
     for user in tuple(world.objects.using(ref)):
+        if failing_only and _is_well(user, world):
+            continue
         world.mark_dirty(user)
         world.queue.add(user, Lane.URGENT)
+
+
+def _is_well(user: ObjectRef, world: World) -> bool:
+    """Ready, and not one of those that fail in silence: what stands may stand for a while where its provider is away."""
+    managed, memory = world.objects.managed(user), world.memories.get(user)
+    return managed is not None and managed.status.is_ready and (memory is None or not memory.attempts)

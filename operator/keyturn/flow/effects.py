@@ -1,8 +1,10 @@
 """Carries out plans: intent into the audit trail, the write, settlement. The only place that changes Secrets."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from keyturn.flow.audit import audited
+from keyturn.flow.phases import awaited
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import TargetNotOwned, Unprocessable, Vanished
@@ -21,8 +23,9 @@ class Done:
     is_type_change: bool = False
 
 
+@awaited("perform")
 async def perform(plan: Plan, managed: Managed, world: World) -> Done:
-    """Takes the one step that the plan names. Raises a `ClusterError`, `Refused` or `AuditUnavailable`."""
+    """Takes the one step that the plan names. Raises a `ClusterError`, `Refused`, `NotLeading` or `AuditUnavailable`."""
     if plan.needs_owner_alive and not await world.objects.is_alive(managed.ref, managed.uid):
         # The garbage collector deletes for a gone owner. Making or claiming the Secret now would leave
         # a ghost, or hand an orphan that someone asked for back to the collector (cluster rule 12).
@@ -43,7 +46,7 @@ async def perform(plan: Plan, managed: Managed, world: World) -> Done:
 
 
 async def _create(plan: Plan, desired: Desired, managed: Managed, world: World) -> Live:
-    async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed)):
+    async with _effect(_entry(f"secret.{plan.action}", desired, managed), world):
         live = await world.writer.create(desired, timestamp(world.clock.now()))
     world.telemetry.wrote("secret-create")
     return live
@@ -51,7 +54,7 @@ async def _create(plan: Plan, desired: Desired, managed: Managed, world: World) 
 
 async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: World) -> Done:
     changed_at = _last_change(desired, live, managed) or timestamp(world.clock.now())
-    async with audited(world.audit, _entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data)):
+    async with _effect(_entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data), world):
         try:
             after = await world.writer.apply(desired, live, changed_at)
         except Unprocessable as refusal:
@@ -93,9 +96,15 @@ async def _replace(desired: Desired, live: Live, managed: Managed, world: World)
 
 
 async def _delete(action: str, live: Live, managed: Managed, world: World) -> None:
-    async with audited(world.audit, AuditEntry(action, str(managed.ref), str(live.ref), details={"uid": live.uid})):
+    async with _effect(AuditEntry(action, str(managed.ref), str(live.ref), details={"uid": live.uid}), world):
         await world.writer.delete(live)
     world.telemetry.wrote("secret-delete")
+
+
+def _effect(entry: AuditEntry, world: World) -> AbstractAsyncContextManager[None]:
+    """No intent without the right to act; the writer itself asks again right before it sends."""
+    world.fence.check()
+    return audited(world.audit, entry)
 
 
 def _entry(action: str, desired: Desired, managed: Managed, removed: frozenset[str] = frozenset()) -> AuditEntry:

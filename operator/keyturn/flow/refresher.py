@@ -8,50 +8,22 @@ value changed. Nothing here knows what becomes of a value.
 import asyncio
 import hashlib
 import secrets
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn.decide.refresh import next_slot
 from keyturn.flow.audit import audited
+from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, KeyturnError, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
-from keyturn.ports import AuditLog, Clock, Provider, Providers
+from keyturn.ports import AuditLog, Clock, Providers
 
 CACHE_BYTES = 64 << 20
 PASSING_S = 10.0
-FAILURE_TTL_S = 1.0
-"""How long a failed read answers others too: 200 objects of a dead provider are one call, not 200."""
-
-Answer = Value | ProviderError
-
-
-@dataclass(slots=True)
-class Held:
-    """What was read last. ``value`` None = dropped for room; ``mark`` still tells whether a new one differs."""
-
-    mark: bytes
-    at: float
-    answer: Answer | None
-
-
-@dataclass(slots=True)
-class Shelf:
-    """One incarnation and generation of a provider object, open."""
-
-    object: ProviderObject
-    provider: Provider
-    wants: dict[SourceRef, dict[ObjectRef, float]] = field(default_factory=dict)
-    intervals: Counter[float] = field(default_factory=Counter)
-    passing: dict[SourceRef, float] = field(default_factory=dict)
-    held: dict[SourceRef, Held] = field(default_factory=dict)
-    last_good: datetime | None = None
-    rounds: asyncio.Task[None] | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Refresher:
@@ -78,33 +50,43 @@ class Refresher:
     def shelf(self, provider: ProviderObject) -> Shelf:
         """The open shelf of this incarnation and generation. Raises `Rejected` or `MissingExtra`."""
         shelf = self._shelves.get(provider.ref)
-        if shelf is not None and (shelf.object.uid, shelf.object.generation) == (provider.uid, provider.generation):
+        if shelf is not None and not shelf.is_outdated and shelf.object.is_same_order(provider):
             return shelf
         if isinstance(provider.order, Rejected):
             raise provider.order.with_traceback(None)
-        opened = Shelf(provider, self._providers.open(provider.order, provider.ref.kind))
+        opened = Shelf(provider, self._providers.open(provider.order, provider.ref))
         if shelf is not None:
-            opened.wants, opened.intervals = shelf.wants, shelf.intervals
+            opened.succeed(shelf)
             self._close(shelf)
         self._shelves[provider.ref] = opened
         opened.rounds = asyncio.create_task(self._go_round(opened), name=f"refresh {provider.ref}")
         return opened
 
     async def fetch(
-        self, provider: ProviderObject, refs: Collection[SourceRef], *, max_age_s: float, trigger: str
+        self, provider: ProviderObject, refs: Collection[SourceRef], *, max_age_s: float, who: ObjectRef
     ) -> Mapping[SourceRef, Answer]:
-        """Values not older than ``max_age_s``, from the shelf where it has them."""
+        """Values not older than ``max_age_s`` for ``who``, from the shelf where it has them."""
         shelf = self.shelf(provider)
+        try:
+            return await self._draw(shelf, refs, max_age_s, who)
+        except ProviderError:
+            # Where the log-in was replaced meanwhile, the failure of the old one says nothing of the new one.
+            if not shelf.is_outdated or provider.ref not in self._shelves:
+                raise
+        return await self._draw(self.shelf(provider), refs, max_age_s, who)
+
+    async def _draw(self, shelf: Shelf, refs: Collection[SourceRef], max_age_s: float, who: ObjectRef) -> Mapping[SourceRef, Answer]:
         now = self._clock.now().timestamp()
-        missing = [ref for ref in refs if not _is_fresh(shelf.held.get(ref), now, max_age_s)]
-        fresh = await self._read(shelf, missing, trigger) if missing else {}
+        missing = [ref for ref in refs if not is_fresh(shelf.held.get(ref), now, max_age_s)]
+        fresh = await self._read(shelf, missing, str(who)) if missing else {}
         found: dict[SourceRef, Answer] = {}
         for ref in refs:
             held = shelf.held.get(ref)
             answer = fresh.get(ref, held.answer if held else None)
             found[ref] = answer if answer is not None else Unavailable("the value left the cache while it was wanted")
-            if (provider.ref, ref) in self._room:
-                self._room.move_to_end((provider.ref, ref))
+            shelf.note_drawn(ref, who)
+            if (shelf.object.ref, ref) in self._room:
+                self._room.move_to_end((shelf.object.ref, ref))
         return found
 
     def want(self, who: ObjectRef, wishes: Mapping[ObjectRef, Collection[SourceRef]], interval_s: float | None) -> None:
@@ -135,16 +117,26 @@ class Refresher:
         shelf = self._shelves.get(provider)
         return shelf.last_good if shelf else None
 
+    def renew(self, provider: ObjectRef) -> None:
+        """What its log-in refers to changed: whoever asks next has it opened anew, with nothing of what was read before."""
+        if shelf := self._shelves.get(provider):
+            shelf.is_outdated = True
+
     def close_shelf(self, provider: ObjectRef) -> None:
         """The provider object is gone."""
         shelf = self._shelves.pop(provider, None)
+        self._providers.forget(provider)
         if shelf is not None:
             self._close(shelf)
 
-    async def close(self) -> None:
-        """Ends all rounds and closes all providers."""
+    def close_shelves(self) -> None:
+        """Ends all rounds, and forgets all that was read; who asks next has its provider opened anew."""
         for ref in list(self._shelves):
             self.close_shelf(ref)
+
+    async def close(self) -> None:
+        """Ends all rounds and closes all providers."""
+        self.close_shelves()
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -170,17 +162,16 @@ class Refresher:
             await self._pass(shelf, due)
 
     async def _pass(self, shelf: Shelf, due: Sequence[SourceRef]) -> None:
-        before = {ref: held.mark for ref in due if (held := shelf.held.get(ref))}
         try:
             await self._read(shelf, due, "refresh")
         except KeyturnError:
             # Not swallowed: whoever wants these is woken below, meets the same error and reports it.
-            before = {}
+            shelf.drawn.clear()
         for ref in due:
-            held = shelf.held.get(ref)
-            if held is None or before.get(ref) != held.mark:
-                for who in shelf.wants.get(ref, ()):
-                    self._wake(who)
+            # Not only where this pass found something new: another object may have been the first to see it.
+            for who in shelf.behind(ref):
+                shelf.note_drawn(ref, who)
+                self._wake(who)
 
     async def _read(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str) -> Mapping[SourceRef, Answer]:
         entry = AuditEntry(
@@ -243,8 +234,10 @@ class Refresher:
         for ref in refs:
             whos = shelf.wants.get(ref, {})
             self._count(shelf, whos.pop(who, None), None)
+            shelf.drawn.get(ref, {}).pop(who, None)
             if not whos:
                 shelf.wants.pop(ref, None)
+                shelf.drawn.pop(ref, None)
                 shelf.held.pop(ref, None)
                 self._room_left += self._room.pop((at, ref), 0)
 
@@ -268,13 +261,6 @@ class Refresher:
         task = asyncio.create_task(shelf.provider.close(), name=f"close {shelf.object.ref}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def _is_fresh(held: Held | None, now: float, max_age_s: float) -> bool:
-    if held is None or held.answer is None:
-        return False
-    limit = min(max_age_s, FAILURE_TTL_S) if isinstance(held.answer, ProviderError) else max_age_s
-    return now - held.at <= limit
 
 
 async def _sleep_until(target: float, clock: Clock, changed: asyncio.Event) -> bool:

@@ -8,11 +8,12 @@ from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
 from keyturn.decide.diff import is_as_written
 from keyturn.decide.judge import Judgement, delay_s, is_moved, judge
+from keyturn.flow.phases import awaited
 from keyturn.flow.steps import providers_of, wanted
 from keyturn.flow.turn import take_turn
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import Memory, World
-from keyturn.model.errors import ClusterError, KeyturnError, Rejected
+from keyturn.model.errors import ClusterError, KeyturnError, NotLeading, Rejected
 from keyturn.model.ids import ObjectRef, SecretRef
 from keyturn.model.objects import Managed
 from keyturn.model.order import Order
@@ -23,7 +24,7 @@ log = logging.getLogger("keyturn.sync")
 
 
 async def settle(ref: ObjectRef, world: World) -> None:
-    """Looks at one object, does what it needs, and writes down what came of it."""
+    """Looks at one object, does what it needs, and writes down what came of it. Raises `NotLeading`, and nothing else of ours."""
     managed = world.objects.managed(ref)
     if managed is None:
         return world.forget(ref)
@@ -33,6 +34,8 @@ async def settle(ref: ObjectRef, world: World) -> None:
     memory, began = world.memory(ref, managed.uid), time.monotonic()
     try:
         status = await take_turn(managed, memory, world)
+    except NotLeading:
+        raise
     except KeyturnError as error:
         outcome = await _failed(error, managed, memory, world)
     else:
@@ -61,6 +64,7 @@ async def _failed(error: KeyturnError, managed: Managed, memory: Memory, world: 
 async def _say(verdict: Judgement, managed: Managed, memory: Memory, world: World) -> None:
     if not verdict.reason:
         return
+    world.fence.check()
     status = summary.failed(managed, verdict.reason, verdict.message, world.clock.now(), stalled=verdict.stalled)
     before = managed.status.condition("Ready")
     if verdict.reason not in (memory.told, before.reason if before else ""):
@@ -96,7 +100,7 @@ async def _write(managed: Managed, status: Status, memory: Memory, world: World)
     if status == managed.status:
         return
     try:
-        await world.statuses.write(managed, status)
+        await _status(managed, status, world)
     except ClusterError as error:
         memory.unsaid += 1
         delay = max(delay_s("Progressing", memory.unsaid, world.entropy()) or 0.0, error.retry_after or 0.0)
@@ -105,3 +109,8 @@ async def _write(managed: Managed, status: Status, memory: Memory, world: World)
     else:
         memory.unsaid = 0
         world.telemetry.wrote("status")
+
+
+@awaited("status")
+async def _status(managed: Managed, status: Status, world: World) -> None:
+    await world.statuses.write(managed, status)

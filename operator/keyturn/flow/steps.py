@@ -1,23 +1,26 @@
-"""The steps of a sync that await ports; ``flow/sync.py`` has their order. Each gives a noun or raises."""
+"""The steps of a sync; ``flow/sync.py`` has their order. Each gives a noun or raises, and is timed."""
 
 import asyncio
 from collections.abc import Mapping
 from functools import partial
 from itertools import groupby
 
+from keyturn.decide import diff as difference
+from keyturn.decide import gather as gathering
 from keyturn.decide.admit import check_admission, check_class, check_target
 from keyturn.decide.diff import Sight
 from keyturn.decide.fingerprint import key_id
 from keyturn.decide.gather import Material
 from keyturn.decide.refresh import refreshes
 from keyturn.decide.render import render, revision_of
+from keyturn.flow.phases import awaited, timed
 from keyturn.flow.world import World
 from keyturn.model.errors import MissingExtra, ProviderNotAllowed, ProviderNotFound, ProviderNotReady, Rejected
 from keyturn.model.ids import Kind, ObjectRef, SecretRef
 from keyturn.model.material import SourceRef
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef
-from keyturn.model.plan import Desired
+from keyturn.model.plan import Desired, Plan
 from keyturn.model.sensitive import Sensitive
 
 FRESH_S = 5.0
@@ -26,6 +29,7 @@ FRESH_S = 5.0
 Sources = Mapping[ProviderRef, ProviderObject]
 
 
+@timed("admit")
 def admit(managed: Managed, world: World) -> tuple[Order, Sources]:
     """The order and its providers, if the rules let this namespace have them."""
     if isinstance(managed.order, Rejected):
@@ -78,6 +82,7 @@ def provider_ref(ref: ProviderRef, namespace: str) -> ObjectRef:
     return ObjectRef(ref.kind, namespace if ref.kind is Kind.SECRET_PROVIDER else "", ref.name)
 
 
+@awaited("observe")
 async def observe(managed: Managed, order: Order, world: World) -> Sight:
     """The target as it stands: from the watch, and by a request only where the watch may not know it."""
     memory, target = world.memory(managed.ref, managed.uid), SecretRef(managed.ref.namespace, order.target.name)
@@ -97,6 +102,7 @@ async def observe(managed: Managed, order: Order, world: World) -> Sight:
     )
 
 
+@awaited("fetch")
 async def fetch(managed: Managed, order: Order, sources: Sources, world: World) -> Material:
     """Every value that the order draws on, or the error that stands for it."""
     wishes = wanted(managed, order)
@@ -106,7 +112,7 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
     age = max_age_s(managed, order)
     refs = {ref: wishes[provider_ref(ref, managed.ref.namespace)] for ref in sources}
     answers = await asyncio.gather(
-        *(world.refresher.fetch(sources[ref], keys, max_age_s=age, trigger=str(managed.ref)) for ref, keys in refs.items())
+        *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref) for ref, keys in refs.items())
     )
     return {(ref, key): answer for ref, given in zip(refs, answers, strict=True) for key, answer in given.items()}
 
@@ -141,6 +147,13 @@ def was_removed(managed: Managed, order: Order) -> bool:
     return order.target.deletion is DeletionPolicy.DELETE and ready is not None and ready.reason == "SourceDeleted"
 
 
+@timed("gather")
+def gather(managed: Managed, order: Order, material: Material, world: World) -> Mapping[str, Sensitive]:  # noqa: ARG001  # who times it asks the world
+    """The data by key, or the error that stands for a source."""
+    return gathering.gather(order, material, was_synced=managed.is_synced or was_removed(managed, order))
+
+
+@awaited("compose")
 async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive], sight: Sight, world: World) -> Desired:
     """The Secret as ordered, with its revision; live data are read only where the fingerprint key is another (rule 16)."""
     key, former, stood = world.fingerprint.get(), managed.status, sight.live or sight.former
@@ -151,3 +164,9 @@ async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive],
         former_data = None if found is None else {k: v for k, v in found.items() if k in data or k in former.target.keys}
     revision = revision_of(key, data, former.revision, former_data)
     return render(managed, order, data, revision, world.controller_class)
+
+
+@timed("diff")
+def diff(managed: Managed, order: Order, desired: Desired, sight: Sight, world: World) -> Plan:  # noqa: ARG001  # who times it asks the world
+    """The one step that brings the Secret there."""
+    return difference.diff(managed, order, desired, sight)

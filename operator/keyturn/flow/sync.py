@@ -3,10 +3,8 @@
 Each step gives a noun or raises a `KeyturnError`; ``flow/settle.py`` tells the truth about either.
 """
 
-from keyturn.decide.diff import diff
-from keyturn.decide.gather import gather
 from keyturn.flow.effects import Done, perform
-from keyturn.flow.steps import admit, compose, fetch, observe, was_removed
+from keyturn.flow.steps import admit, compose, diff, fetch, gather, observe
 from keyturn.flow.world import World
 from keyturn.model.objects import Managed
 
@@ -16,7 +14,7 @@ async def sync(managed: Managed, world: World) -> Done:
     order, sources = admit(managed, world)
     sight = await observe(managed, order, world)
     material = await fetch(managed, order, sources, world)
-    data = gather(order, material, was_synced=managed.is_synced or was_removed(managed, order))
+    data = gather(managed, order, material, world)
     desired = await compose(managed, order, data, sight, world)
-    plan = diff(managed, order, desired, sight)
+    plan = diff(managed, order, desired, sight, world)
     return await perform(plan, managed, world)

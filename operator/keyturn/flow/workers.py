@@ -7,11 +7,14 @@ from keyturn.flow.check import check
 from keyturn.flow.settle import settle
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
+from keyturn.model.errors import NotLeading
 from keyturn.model.ids import Kind, ObjectRef
 
 log = logging.getLogger("keyturn.worker")
 
 DEFECT_DELAY_S = 30.0
+LEFT_DELAY_S = 2.0
+"""When an object that was left to another replica is looked at again, where we lead on after all."""
 FINISH_S = 10.0
 """How long a stop waits for a write under way."""
 
@@ -50,10 +53,14 @@ async def _hand(world: World, stop: asyncio.Event) -> None:
 async def attend(ref: ObjectRef, world: World) -> None:
     """Settles one object. A defect of ours costs that object a delay, and the others nothing."""
     try:
+        world.fence.check()
         if ref.kind is Kind.MANAGED_SECRET:
             await settle(ref, world)
         else:
             await check(ref, world)
+    except NotLeading as error:
+        log.info("left alone: %s", error, extra={"object": str(ref)})
+        world.queue.add_after(ref, LEFT_DELAY_S, Lane.URGENT)
     except Exception:
         log.exception("defect while attending to %s", ref, extra={"object": str(ref)})
         world.telemetry.synced("Defect", 0.0)

@@ -9,6 +9,7 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 from keyturn.model.ids import ObjectRef
@@ -22,6 +23,14 @@ class Lane(IntEnum):
 
     URGENT = 0
     ROUTINE = 1
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """In which lane an object waits, and since when."""
+
+    lane: Lane
+    since: float
 
 
 class _Fair:
@@ -53,44 +62,76 @@ class _Fair:
 
 
 class WorkQueue:
-    """Two lanes and a timetable. ``clock`` gives monotonic seconds."""
+    """Two lanes and a timetable. ``clock`` gives monotonic seconds.
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    ``waited`` is told of each object that is taken: its lane, and for how long it could have been taken.
+    What a watchdog or a metric reads (`depth`, `untaken_since`, `longest_at_work`) may be read in any thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None, waited: Callable[[str, float], None] = lambda _, __: None) -> None:
         self._clock = clock or asyncio.get_running_loop().time
+        self._waited = waited
         self._lanes = (_Fair(), _Fair())
-        self._queued: dict[ObjectRef, Lane] = {}
-        self._at_work: set[ObjectRef] = set()
+        self._queued: dict[ObjectRef, _Waiting] = {}
+        self._at_work: dict[ObjectRef, float] = {}
         self._again: dict[ObjectRef, Lane] = {}
         self._timetable: list[tuple[float, int, ObjectRef, Lane]] = []
         self._due: dict[ObjectRef, int] = {}
         self._serial = itertools.count()
         self._turn = 0
         self._wake = asyncio.Event()
+        self._moved_at = self._resumed_at = self._clock()
         self.is_paused = False
+        self.is_open = True
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._at_work)
 
     def depth(self, lane: Lane) -> int:
         """How many wait in a lane."""
-        return sum(1 for held in self._queued.values() if held is lane)
+        return sum(1 for held in list(self._queued.values()) if held.lane is lane)
+
+    @property
+    def untaken_since(self) -> float | None:
+        """Since when nobody took anything though there was something to take; None where there is nothing, or we pause."""
+        if self.is_paused:
+            return None
+        if self._queued:
+            return self._moved_at
+        due = self._timetable[:1]
+        return max(due[0][0], self._moved_at) if due else None
+
+    @property
+    def longest_at_work(self) -> tuple[ObjectRef, float] | None:
+        """The object that a worker holds for longest, and since when."""
+        return next(iter(list(self._at_work.items())[:1]), None)
 
     def add(self, ref: ObjectRef, lane: Lane = Lane.URGENT) -> None:
         """Puts an object in; one that waits already moves up if this lane goes first."""
+        if not self.is_open:
+            return
         self._due.pop(ref, None)
         if ref in self._at_work:
             self._again[ref] = min(lane, self._again.get(ref, lane))
             return
         held = self._queued.get(ref)
-        if held is not None and held <= lane:
+        if held is None:
+            now = self._clock()
+            if not self._queued:
+                self._moved_at = now
+            self._queued[ref] = _Waiting(lane, now)
+        elif held.lane <= lane:
             return
-        # One that moves up stays in its old lane as well; there it is passed over.
-        self._queued[ref] = lane
+        else:
+            # One that moves up stays in its old lane as well; there it is passed over.
+            held.lane = lane
         self._lanes[lane].push(ref)
         self._wake.set()
 
     def add_after(self, ref: ObjectRef, delay_s: float, lane: Lane = Lane.ROUTINE) -> None:
         """Puts an object in after ``delay_s`` seconds, unless it comes sooner; the newest timetable entry holds."""
+        if not self.is_open:
+            return
         serial = next(self._serial)
         self._due[ref] = serial
         heapq.heappush(self._timetable, (self._clock() + delay_s, serial, ref, lane))
@@ -106,23 +147,40 @@ class WorkQueue:
         """The next object; it is at work until `done`."""
         while True:
             if not self.is_paused and (ref := self._next()) is not None:
-                self._at_work.add(ref)
                 return ref
             self._wake.clear()
             await self._sleep()
 
     def done(self, ref: ObjectRef) -> None:
         """The worker is through; what came meanwhile goes into its lane."""
-        self._at_work.discard(ref)
+        self._at_work.pop(ref, None)
         lane = self._again.pop(ref, None)
         if lane is not None:
             self.add(ref, lane)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a worker has something in hand."""
+        return bool(self._at_work)
+
+    def close(self) -> None:
+        """Forgets all that waits, and takes nothing in until `open`: what others work on must not pile up here."""
+        self.is_open = False
+        self._lanes = (_Fair(), _Fair())
+        self._timetable.clear()
+        for held in (self._queued, self._again, self._due):
+            held.clear()
+
+    def open(self) -> None:
+        """Takes in again, beginning with nothing."""
+        self.is_open = True
 
     def pause(self) -> None:
         """Hands out nothing until `resume`."""
         self.is_paused = True
 
     def resume(self) -> None:
+        self._moved_at = self._resumed_at = self._clock()
         self.is_paused = False
         self._wake.set()
 
@@ -133,8 +191,11 @@ class WorkQueue:
         for lane in (Lane.ROUTINE, Lane.URGENT) if routine_first else (Lane.URGENT, Lane.ROUTINE):
             while self._lanes[lane]:
                 ref = self._lanes[lane].pop()
-                if self._queued.get(ref) is lane:
+                held = self._queued.get(ref)
+                if held is not None and held.lane is lane:
                     del self._queued[ref]
+                    self._at_work[ref] = self._moved_at = now = self._clock()
+                    self._waited(lane.name.lower(), now - max(held.since, self._resumed_at))
                     if self._lanes[lane] or self._timetable:
                         self._wake.set()
                     return ref

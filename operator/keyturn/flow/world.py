@@ -11,7 +11,7 @@ from keyturn.flow.refresher import Refresher
 from keyturn.flow.workqueue import WorkQueue
 from keyturn.model.errors import FingerprintKeyChanged
 from keyturn.model.ids import ObjectRef
-from keyturn.ports import AuditLog, Clock, EventStream, Objects, SecretReader, SecretWriter, Statuses, Telemetry
+from keyturn.ports import AuditLog, Clock, EventStream, Fence, Objects, SecretReader, SecretWriter, Statuses, Telemetry
 
 
 @dataclass(slots=True)
@@ -70,6 +70,7 @@ class World:
     events: EventStream
     telemetry: Telemetry
     clock: Clock
+    fence: Fence
     queue: WorkQueue
     limits: Limits
     patience: Patience

@@ -55,7 +55,7 @@ class News:
         before = self.cache.provider(provider.ref)
         if self.cache.put(provider):
             self.world.queue.add(provider.ref, Lane.URGENT)
-            if before is None or (before.uid, before.generation) != (provider.uid, provider.generation):
+            if before is None or not before.is_same_order(provider):
                 wake_users(provider.ref, self.world)
 
     def lose(self, ref: ObjectRef, uid: str) -> None:
@@ -77,6 +77,12 @@ class News:
         """A Secret with our label changed or went."""
         for ref in tuple(self.cache.aiming_at(target)):
             self.world.queue.add(ref, Lane.URGENT)
+
+    def reference_changed(self, provider: ObjectRef) -> None:
+        """A credential of a provider was replaced: it logs in anew, and whoever failed by the old one tries again."""
+        self.world.refresher.renew(provider)
+        self.world.queue.add(provider, Lane.URGENT)
+        wake_users(provider, self.world, failing_only=True)
 
     def namespace_changed(self, found: Metadata) -> None:
         """A namespace's labels decide which cluster providers admit it."""

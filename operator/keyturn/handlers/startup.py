@@ -10,6 +10,8 @@ from typing import Any, cast
 import aiohttp
 import kopf
 
+from keyturn.decide.watchdog import Watching
+from keyturn.handlers.hearing import Hearing
 from keyturn.kube.client import USER_AGENT
 from keyturn.kube.config import ClusterConfig, Token
 
@@ -17,6 +19,7 @@ log = logging.getLogger("keyturn.watch")
 
 _CANCELLATIONS = 30
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
+CONNECT_S, REQUEST_S = 10.0, 60.0
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -51,7 +54,7 @@ class NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def settings() -> kopf.OperatorSettings:
+def settings(times: Watching) -> kopf.OperatorSettings:
     """Kopf as an event source alone: no persistence, no posting, no scanning, no peering."""
     made = kopf.OperatorSettings()
     made.posting.enabled = False
@@ -60,6 +63,11 @@ def settings() -> kopf.OperatorSettings:
     made.persistence.diffbase_storage = NoDiffBase()
     made.persistence.progress_storage = NoProgress()
     made.watching.chunk_size = 500
+    made.watching.server_timeout = times.runs_s
+    # Else a connection that is half open would never be missed, and news of that kind come no more.
+    made.watching.inactivity_timeout = times.silent_s
+    made.networking.connect_timeout = CONNECT_S
+    made.networking.request_timeout = REQUEST_S
     made.networking.enforce_retry_after = True
     # A few seconds of an API server's restart are lived through; longer is for the kubelet to decide.
     made.networking.error_backoffs = (0.5, 1, 2, 4, 8, 8, 8)
@@ -85,7 +93,7 @@ async def authorize(token: Token, request: aiohttp.ClientRequest, send: aiohttp.
         pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
 
-def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig) -> None:
+def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig, hearing: Hearing) -> None:
     """Lets Kopf use our TLS context and our token. Kopf closes the session that it was given when it stops."""
 
     @kopf.on.login(registry=registry, id="keyturn-login")
@@ -94,7 +102,7 @@ def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig) -> No
             connector=aiohttp.TCPConnector(limit=20, ssl=config.tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"{USER_AGENT} kopf"},
-            middlewares=(partial(authorize, config.token),),
+            middlewares=(partial(authorize, config.token), hearing.note),
         )
         return kopf.AiohttpSession(server=config.server, default_namespace=config.namespace or None, aiohttp_session=session)
 
@@ -113,14 +121,16 @@ class NotKopfs(Collection[asyncio.Task[Any]]):
         return sum(1 for _ in self)
 
 
-async def run(registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: asyncio.Event, take_signals: Callable[[], None]) -> None:
+async def run(
+    registry: kopf.OperatorRegistry, namespaces: tuple[str, ...], times: Watching, stop: asyncio.Event, take_signals: Callable[[], None]
+) -> None:
     """Runs Kopf until ``stop``, or until it ends by itself, which is never well.
 
     ``take_signals`` is called once Kopf has put its own signal handlers in: it would stop before our workers are through.
     """
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=settings(),
+        settings=settings(times),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,

@@ -5,7 +5,7 @@ for it. Never logs a body, and asks for metadata back wherever an answer would h
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -62,17 +62,16 @@ _refusal = msgspec.json.Decoder(Refusal)
 
 
 class Client:
-    """Requests to one API server as one identity. Raises a `ClusterError` for whatever is not a success."""
+    """Requests to one API server as one identity. Raises a `ClusterError` for whatever is not a success.
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self._config = config
-        # Without an identity of connections to name: the connector is capped, cookies are useless.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=POOL, ssl=config.tls, ttl_dns_cache=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": USER_AGENT},
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=10),
-        )
+    ``may_write`` is called right before a request is sent that is no read, and raises where it may not be.
+    """
+
+    def __init__(self, config: ClusterConfig, may_write: Callable[[], None] = lambda: None) -> None:
+        self._config, self._may_write = config, may_write
+        self._session = _session(config, POOL)
+        # Each watch holds a connection for as long as it lasts; hundreds of them must not keep requests waiting.
+        self._streams = _session(config, 0)
 
     async def request(
         self,
@@ -93,14 +92,20 @@ class Client:
             return await response.read()
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str, *, query: Mapping[str, str], accept: str) -> AsyncIterator[aiohttp.StreamReader]:
-        """A watch: the body as it comes, without a time limit of ours on the whole."""
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
+    async def stream(self, path: str, *, query: Mapping[str, str], accept: str, silent_s: float) -> AsyncIterator[aiohttp.StreamReader]:
+        """A watch: the body as it comes, without a time limit of ours on the whole. Ends after ``silent_s`` seconds of nothing."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silent_s)
         async with self._sent("GET", path, query, {"Accept": accept}, None, f"watch {path}", limits) as response:
-            yield response.content
+            try:
+                yield response.content
+            finally:
+                # Who leaves in the middle says no farewell by TLS, for which a dead server would have us wait.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def close(self) -> None:
         await self._session.close()
+        await self._streams.close()
 
     @contextlib.asynccontextmanager
     async def _sent(
@@ -115,33 +120,45 @@ class Client:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = URL(f"{self._config.server}{path}{'?' + urlencode(query) if query else ''}", encoded=True)
         more = {"timeout": limits} if limits else {}
+        session = self._streams if limits else self._session
         try:
-            response = await self._ask(verb, url, headers, body, more)
+            response = await self._ask(session, verb, url, headers, body, more)
             async with response:
                 if response.status >= 300:
                     raise refusal(response.status, await response.read(), what, response.headers.get("Retry-After", ""))
                 yield response
-        except RuntimeError as error:
-            # uvloop refuses a descriptor that it takes for one still in use (MagicStack/uvloop#653): as good as no connection.
-            if "is used by transport" not in str(error):
-                raise
-            raise Busy(f"{what}: no connection to the API server") from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             # The class says what happened; the text of a library may hold addresses and headers.
             raise Busy(f"{what}: no answer from the API server ({type(error).__name__})") from None
 
     async def _ask(
-        self, verb: str, url: URL, headers: dict[str, str], body: bytes | None, more: Mapping[str, Any]
+        self, session: aiohttp.ClientSession, verb: str, url: URL, headers: dict[str, str], body: bytes | None, more: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
         """Sends, and once more where the token was replaced in its file since we read it."""
         sent = self._config.token.authorize(headers)
-        response = await self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
+        self._check(verb)
+        response = await session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
         if response.status == 401:
             self._config.token.expire()
             if self._config.token.authorize(headers) != sent:
                 response.release()
-                return await self._session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
+                self._check(verb)
+                return await session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
         return response
+
+    def _check(self, verb: str) -> None:
+        if verb != "GET":
+            self._may_write()
+
+
+def _session(config: ClusterConfig, limit: int) -> aiohttp.ClientSession:
+    """Without an identity of connections to name: the connector is capped, cookies are useless."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit, ssl=config.tls, ttl_dns_cache=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT},
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=10),
+    )
 
 
 def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> ClusterError:

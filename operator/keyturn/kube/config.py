@@ -22,6 +22,8 @@ from keyturn.model.sensitive import Sensitive
 
 POD_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_CACHE_S = 60.0
+IN_POD = "in-cluster"
+"""The context's name where it is the pod's own."""
 
 
 class NoCluster(KeyturnError):
@@ -92,7 +94,7 @@ def _from_pod() -> ClusterConfig:
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     tls = ssl.create_default_context(cafile=str(POD_FOLDER / "ca.crt"))
     namespace = (POD_FOLDER / "namespace").read_text().strip()
-    return ClusterConfig(server, tls, Token(file=POD_FOLDER / "token"), namespace, "in-cluster")
+    return ClusterConfig(server, tls, Token(file=POD_FOLDER / "token"), namespace, IN_POD)
 
 
 def _from_kubeconfig(path: Path, context: str) -> ClusterConfig:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from keyturn.kube.client import MERGE, METADATA, Client
-from keyturn.model.errors import ClusterError, NamespaceTerminating, ObjectGone
+from keyturn.model.errors import ClusterError, NamespaceTerminating, NotLeading, ObjectGone
 from keyturn.model.ids import API_VERSION
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.ports import Clock
@@ -83,6 +83,9 @@ class EventPoster:
                 await self._send(made)
             except (NamespaceTerminating, ObjectGone):
                 log.debug("event %s not posted: its namespace is going", made.reason)
+            except NotLeading:
+                self.dropped += 1
+                log.info("event %s not posted: another replica leads", made.reason)
             except ClusterError as error:
                 self.dropped += 1
                 log.warning("event %s not posted: %s", made.reason, error)

@@ -12,6 +12,7 @@ import msgspec
 
 from keyturn.kube.client import MERGE, METADATA, METADATA_LIST, Client
 from keyturn.kube.metadata import Metadata, partial, partial_list
+from keyturn.kube.unsynced import Unsynced
 from keyturn.model.errors import ObjectGone, Rejected
 from keyturn.model.ids import API_VERSION, GROUP, RECONCILE_ANNOTATION, VERSION, Kind, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed, ProviderObject
@@ -58,7 +59,7 @@ def provider_from(kind: Kind, raw: Mapping[str, Any]) -> ProviderObject:
     meta = raw["metadata"]
     order: ProviderOrder | Rejected
     try:
-        order = parse_provider(kind, raw.get("spec") or {})
+        order = parse_provider(kind, raw.get("spec") or {}, meta.get("namespace", ""))
     except Rejected as refusal:
         order = refusal
     return ProviderObject(
@@ -77,6 +78,7 @@ class ObjectCache:
     """Our objects by name, with the two look-ups that events need: by target and by provider."""
 
     client: Client
+    unsynced: Unsynced = field(default_factory=Unsynced)
     _objects: dict[ObjectRef, Cached] = field(default_factory=dict)
     _by_target: dict[SecretRef, set[ObjectRef]] = field(default_factory=dict)
     _by_provider: dict[ObjectRef, set[ObjectRef]] = field(default_factory=dict)
@@ -119,6 +121,7 @@ class ObjectCache:
             self._unindex(before)
         if isinstance(found, Managed):
             self._index(found)
+            self.unsynced.put(found)
         return before is None or _essence(found) not in (_essence(before), self._on_the_way.get(found.ref))
 
     def remove(self, ref: ObjectRef, uid: str) -> bool:
@@ -129,6 +132,7 @@ class ObjectCache:
         del self._objects[ref]
         if isinstance(found, Managed):
             self._unindex(found)
+            self.unsynced.drop(ref)
         return True
 
     def put_namespace(self, found: Metadata) -> bool:
@@ -176,8 +180,10 @@ class ObjectCache:
             self.put(replace(held, status=status, resource_version=_newer(held.resource_version, version)))
 
     async def _write_status(self, told: Cached, status: Mapping[str, Any]) -> str:
-        # The uid makes it a 409 for a successor of the same name.
-        body = _encode({"apiVersion": API_VERSION, "kind": told.ref.kind, "metadata": {"uid": told.uid}, "status": status})
+        # The uid makes it a 409 for a successor of the same name, the version for whatever moved since we looked:
+        # a replica that was stopped in mid-work must not write over the status of the one that took over.
+        versions = {"uid": told.uid, "resourceVersion": told.resource_version}
+        body = _encode({"apiVersion": API_VERSION, "kind": told.ref.kind, "metadata": versions, "status": status})
         path, what = f"{path_of(told.ref)}/status", f"status of {told.ref}"
         # The watch may bring our own write before its answer is here, and that is no news.
         self._on_the_way[told.ref] = _essence(told)

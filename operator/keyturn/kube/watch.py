@@ -5,11 +5,13 @@ Asks for PartialObjectMetadata alone, so that no data of any object ever reaches
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from keyturn.decide.watchdog import Watching
 from keyturn.kube.client import METADATA, METADATA_LIST, Client
 from keyturn.kube.metadata import Metadata, error_object, partial, partial_list, watch_event
 from keyturn.model.errors import ClusterError, Expired
@@ -25,32 +27,47 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class MetadataWatch:
-    """One resource at one path. ``put`` and ``drop`` are told of each change; ``drop`` also of what a new list lacks."""
+    """One resource at one path. ``put`` and ``drop`` are told of each change; ``drop`` also of what a new list lacks.
+
+    ``heard_s``: when the API server last said anything, by the monotonic clock; None before the start.
+
+    ``on_list`` is told of the end of each list: what ``known`` lacks then was not there.
+    """
 
     client: Client
     path: str
     put: Callable[[Metadata], None]
     drop: Callable[[Key, str], None]
     selector: str = ""
+    field_selector: str = ""
+    on_list: Callable[[], None] = lambda: None
+    times: Watching = field(default_factory=Watching)
     known: dict[Key, str] = field(default_factory=dict)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     problem: str = ""
     pause_s: float = FIRST_PAUSE_S
+    heard_s: float | None = None
+
+    @property
+    def place(self) -> str:
+        """What is watched, for messages."""
+        return f"{self.path} ({self.field_selector})" if self.field_selector else self.path
 
     async def run(self) -> None:
         """Until cancelled; faults are waited out, and ``problem`` names the present one."""
-        version = ""
+        version, self.heard_s = "", time.monotonic()
         while True:
             try:
                 version = version or await self._list()
                 async for reached in self._watch(version):
                     version = reached
             except Expired:
-                log.info("watch of %s is too old, listing anew", self.path)
+                log.info("watch of %s is too old, listing anew", self.place)
                 version = ""
             except ClusterError as error:
+                # Said once: hundreds of watches may wait for one API server.
+                log.log(logging.DEBUG if str(error) == self.problem else logging.WARNING, "watch of %s: %s", self.place, error)
                 self.problem = str(error)
-                log.warning("watch of %s: %s", self.path, error)
                 await asyncio.sleep(max(error.retry_after or 0.0, self.pause_s))
                 self.pause_s = min(self.pause_s * 2, LAST_PAUSE_S)
 
@@ -59,8 +76,8 @@ class MetadataWatch:
         token, version = "", ""
         while True:
             query = {"limit": str(PAGE), **self._selection(), **({"continue": token} if token else {})}
-            body = await self.client.request("GET", self.path, query=query, accept=METADATA_LIST, what=f"list {self.path}")
-            page = partial_list.decode(body)
+            body = await self.client.request("GET", self.path, query=query, accept=METADATA_LIST, what=f"list {self.place}")
+            page, self.heard_s = partial_list.decode(body), time.monotonic()
             for item in page.items or ():
                 found[item.metadata.namespace, item.metadata.name] = item.metadata.uid
                 self._take(item.metadata)
@@ -71,19 +88,20 @@ class MetadataWatch:
             self._lose(key, uid)
         self._heard()
         self.listed.set()
+        self.on_list()
         return version
 
     async def _watch(self, version: str) -> AsyncIterator[str]:
-        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": "300", **self._selection()}
-        async with self.client.stream(self.path, query=query, accept=METADATA) as content:
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, **self._selection()}
+        query["timeoutSeconds"] = str(self.times.runs_s)
+        async with self.client.stream(self.path, query=query, accept=METADATA, silent_s=self.times.silent_s) as content:
             self._heard()
             async for line in _lines(content):
                 event = watch_event.decode(line)
                 if event.type == "ERROR":
                     code = error_object.decode(event.object).code
-                    raise (
-                        Expired("expired", status=code) if code == 410 else ClusterError(f"watch of {self.path}: error {code}", status=code)
-                    )
+                    kind = Expired if code == 410 else ClusterError
+                    raise kind(f"watch of {self.place}: error {code}", status=code)
                 found = partial.decode(event.object).metadata
                 if event.type == "DELETED":
                     self._lose((found.namespace, found.name), found.uid)
@@ -93,7 +111,8 @@ class MetadataWatch:
                 yield found.resource_version
 
     def _selection(self) -> Mapping[str, str]:
-        return {"labelSelector": self.selector} if self.selector else {}
+        chosen = {"labelSelector": self.selector, "fieldSelector": self.field_selector}
+        return {name: selector for name, selector in chosen.items() if selector}
 
     def _take(self, found: Metadata) -> None:
         self.known[found.namespace, found.name] = found.uid
@@ -106,7 +125,7 @@ class MetadataWatch:
             self.drop(key, uid)
 
     def _heard(self) -> None:
-        self.problem, self.pause_s = "", FIRST_PAUSE_S
+        self.problem, self.pause_s, self.heard_s = "", FIRST_PAUSE_S, time.monotonic()
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@
     ├── ClusterError             the API server did not do what we asked
     │   ├── ClusterConflict (AlreadyExists)  ObjectGone  Vanished  Unprocessable
     │   └── NamespaceTerminating  Forbidden  Busy  Expired
+    ├── NotLeading               another replica does the work
     ├── AuditUnavailable         no audit, no change                    (Unread: and so no value was read)
     ├── FingerprintKeyChanged    no Secret is written under a strange key
     └── MissingExtra             a part of the product is not installed
@@ -254,6 +255,10 @@ class Busy(ClusterError):
 
 class Expired(ClusterError):
     """410: the watch's position is too old; list anew."""
+
+
+class NotLeading(KeyturnError):
+    """This replica may not act now. Nothing is said of it: the object stays for whoever leads."""
 
 
 class AuditUnavailable(KeyturnError):

@@ -60,3 +60,28 @@ class SecretRef:
 
     def __str__(self) -> str:
         return f"Secret/{self.namespace}/{self.name}"
+
+
+class Carrier(StrEnum):
+    """The core kinds that hold what provider objects refer to; the value is the Kubernetes kind."""
+
+    SECRET = "Secret"
+    CONFIG_MAP = "ConfigMap"
+
+    @property
+    def plural(self) -> str:
+        """The resource name in URLs and in RBAC."""
+        return f"{self.value.lower()}s"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyRef:
+    """One key of a Secret or ConfigMap that a provider object refers to: a credential, or certificates to trust."""
+
+    carrier: Carrier
+    namespace: str
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.carrier}/{self.namespace}/{self.name}"

@@ -50,5 +50,9 @@ class ProviderObject:
     order: ProviderOrder | Rejected
     status: ProviderStatus
 
+    def is_same_order(self, other: "ProviderObject") -> bool:
+        """Whether the two are one incarnation with one spec."""
+        return (self.uid, self.generation) == (other.uid, other.generation)
+
 
 Cached = Managed | ProviderObject

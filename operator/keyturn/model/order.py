@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from keyturn.model.ids import Kind
+from keyturn.model.ids import KeyRef, Kind
 from keyturn.model.material import SourceRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.vault import VaultConfig
 
 DEFAULT_INTERVAL_S = 3600.0
 DEFAULT_SECRET_TYPE = "Opaque"
@@ -142,7 +143,7 @@ class FakeConfig:
     data: Mapping[SourceRef, Sensitive]
 
 
-ProviderConfig = EnvConfig | FileConfig | FakeConfig
+ProviderConfig = EnvConfig | FileConfig | FakeConfig | VaultConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,3 +154,8 @@ class ProviderOrder:
     access: Access = Access.READ_ONLY
     admissions: tuple[Admission, ...] = ()
     controller_class: str = ""
+
+    @property
+    def references(self) -> frozenset[KeyRef]:
+        """What in Secrets and ConfigMaps the provider needs to log in: it follows their changes."""
+        return self.config.references if isinstance(self.config, VaultConfig) else frozenset()

@@ -35,14 +35,14 @@ from keyturn.model.order import (
     Selector,
     Target,
 )
+from keyturn.model.parse_vault import NOT_BUILT, parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs import ManagedSecretSpec
 from keyturn.model.specs_provider import ClusterSecretProviderSpec, Env, Fake, File, NamespaceCondition, SecretProviderSpec
 from keyturn.model.specs_sources import DataEntry, ProviderRefSpec
 from keyturn.model.specs_target import RESERVED_NAME, TargetSpec, Template, TemplateMetadata
 from keyturn.model.specs_types import LabelSelector
-
-NOT_BUILT = "is not available in this version of Keyturn"
+from keyturn.model.specs_vault import HashicorpVault
 
 # Fields whose feature is not built yet. A value that asks for nothing (immutable: false, restart: None) is none of them.
 _UNBUILT: Final[tuple[tuple[str, Callable[[ManagedSecretSpec], object], str], ...]] = (
@@ -77,13 +77,13 @@ def parse_managed_secret(name: str, spec: object, *, strict: bool = False) -> Or
     )
 
 
-def parse_provider(kind: Kind, spec: object, *, strict: bool = False) -> ProviderOrder:
-    """Reads the spec of a SecretProvider or ClusterSecretProvider."""
+def parse_provider(kind: Kind, spec: object, namespace: str = "", *, strict: bool = False) -> ProviderOrder:
+    """Reads the spec of a SecretProvider, whose references are of its own ``namespace``, or of a ClusterSecretProvider."""
     model = ClusterSecretProviderSpec if kind is Kind.CLUSTER_SECRET_PROVIDER else SecretProviderSpec
     wish = model.read(spec, kind=kind, strict=strict)
     conditions = (wish.conditions or ()) if isinstance(wish, ClusterSecretProviderSpec) else ()
     return ProviderOrder(
-        config=_config(*wish.provider.member),
+        config=_config(*wish.provider.member, namespace=namespace),
         access=Access(wish.access or Access.READ_ONLY),
         admissions=tuple(_admission(f"spec.conditions[{i}]", condition) for i, condition in enumerate(conditions)),
         controller_class=wish.controller_class or "",
@@ -147,7 +147,7 @@ def _plain(field: str, texts: Mapping[str, str]) -> Mapping[str, str]:
     return texts
 
 
-def _config(member: str, config: object) -> ProviderConfig:
+def _config(member: str, config: object, *, namespace: str) -> ProviderConfig:
     match config:
         case Env(prefix=prefix):
             return EnvConfig(prefix or ENV_PREFIX)
@@ -155,8 +155,10 @@ def _config(member: str, config: object) -> ProviderConfig:
             return FileConfig(config.path, FileFormat(config.format or FileFormat.DIRECTORY))
         case Fake():
             return _fake(config)
+        case HashicorpVault():
+            return parse_vault(config, namespace)
         case _:
-            raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use env, file or fake")
+            raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use hashicorpVault, env, file or fake")
 
 
 def _fake(fake: Fake) -> FakeConfig:

@@ -51,6 +51,9 @@ class Pace:
 LOCAL = Pace(backoff=Backoff(base_s=0.5, cap_s=5.0))
 """For what is on this machine: nobody has to be spared, so it is asked again soon."""
 
+REMOTE = Pace(concurrency=16, batch=64, backoff=Backoff(base_s=1.0, cap_s=5.0))
+"""For a server: while it is away one probe in some seconds goes out, so that its return is seen within any sensible interval."""
+
 
 @dataclass(slots=True, eq=False)
 class _Batch:

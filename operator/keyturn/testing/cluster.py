@@ -20,7 +20,8 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import ProviderStatus, Status
 from keyturn.testing.clock import FakeClock
 from keyturn.testing.fields import FakeSecret, Path, fields_of
-from keyturn.testing.records import Tape
+from keyturn.testing.leases import FakeFence
+from keyturn.testing.records import READS, Tape
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class FakeCluster:
 
     tape: Tape
     clock: FakeClock
+    fence: FakeFence = field(default_factory=FakeFence)
     secrets: dict[SecretRef, FakeSecret] = field(default_factory=dict)
     objects: dict[ObjectRef, Cached] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -213,11 +215,14 @@ class FakeCluster:
             raise ObjectGone(f"{about.ref} is gone", status=404)
         if found.uid != about.uid:
             raise ClusterConflict(f"{about.ref} is another incarnation", status=409)
-        self.objects[about.ref] = replace(found, status=status, resource_version=str(next(self._serial)))
+        if found.resource_version != about.resource_version:
+            raise ClusterConflict(f"{about.ref} moved", status=409)
+        version = str(next(self._serial))
+        self.objects[about.ref] = replace(found, status=status, resource_version=version)
         await self._done(verb)
         cached = self._cached.get(about.ref)
         if cached is not None and cached.uid == about.uid:
-            self._cached[about.ref] = replace(cached, status=status)
+            self._cached[about.ref] = replace(cached, status=status, resource_version=max(cached.resource_version, version, key=int))
 
     def _find(self, ref: SecretRef) -> FakeSecret:
         if ref not in self.secrets:
@@ -225,6 +230,8 @@ class FakeCluster:
         return self.secrets[ref]
 
     async def _request(self, verb: str, what: object) -> None:
+        if verb not in READS:
+            self.fence.check()
         self.tape.note(verb, what)
         await asyncio.sleep(0)
         self._raise(verb, is_after=False)

@@ -96,10 +96,20 @@ class Counts:
     outcomes: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    lanes: list[str] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
 
     def synced(self, outcome: str, seconds: float) -> None:
         _ = seconds
         self.outcomes.append(outcome)
+
+    def waited(self, lane: str, seconds: float) -> None:
+        _ = seconds
+        self.lanes.append(lane)
+
+    def passed(self, phase: str, seconds: float) -> None:
+        _ = seconds
+        self.phases.append(phase)
 
     def wrote(self, what: str) -> None:
         self.writes.append(what)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keyturn.model.errors import KeyturnError, NotFound, ProviderError, Unavailable
-from keyturn.model.ids import Kind
+from keyturn.model.ids import ObjectRef
 from keyturn.model.material import Cap, Meta, SourceRef, Value
 from keyturn.model.order import FileConfig, ProviderOrder
 from keyturn.model.sensitive import Sensitive
@@ -79,8 +79,8 @@ class FakeProviderSource:
     opened: list[FakeSourceProvider] = field(default_factory=list)
     wrap: Callable[[Provider], Provider] = lambda provider: provider
 
-    def open(self, order: ProviderOrder, kind: Kind) -> Provider:
-        _ = kind
+    def open(self, order: ProviderOrder, ref: ObjectRef) -> Provider:
+        _ = ref
         config = order.config
         assert isinstance(config, FileConfig), "the fake knows providers with a file config alone"
         source = self.sources.setdefault(config.path, FakeSource())
@@ -89,3 +89,6 @@ class FakeProviderSource:
         made = FakeSourceProvider(config.path, source, self.tape)
         self.opened.append(made)
         return self.wrap(made)
+
+    def forget(self, ref: ObjectRef) -> None:
+        _ = ref

@@ -21,6 +21,7 @@ from keyturn.decide.admit import Limits
 from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
 from keyturn.decide.judge import Patience
 from keyturn.flow.check import wake_users
+from keyturn.flow.leading import begin_term, end_term
 from keyturn.flow.refresher import CACHE_BYTES, Refresher
 from keyturn.flow.settle import settle
 from keyturn.flow.workers import work
@@ -32,6 +33,7 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import Status
 from keyturn.testing.clock import FakeClock, play
 from keyturn.testing.cluster import FakeCluster
+from keyturn.testing.leases import FakeFence
 from keyturn.testing.records import Counts, RecordingAudit, RecordingEvents, Tape
 from keyturn.testing.sources import FakeProviderSource, FakeSource
 
@@ -41,6 +43,7 @@ __all__ = [
     "Counts",
     "FakeClock",
     "FakeCluster",
+    "FakeFence",
     "FakeProviderSource",
     "FakeSource",
     "RecordingAudit",
@@ -61,6 +64,7 @@ class Stage:
 
     tape: Tape = field(default_factory=Tape)
     clock: FakeClock = field(default_factory=FakeClock)
+    fence: FakeFence = field(default_factory=FakeFence)
     key: FingerprintKey = KEY
     controller_class: str = ""
     cache_bytes: int = CACHE_BYTES
@@ -75,14 +79,14 @@ class Stage:
     _workers: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self.cluster = FakeCluster(self.tape, self.clock)
+        self.cluster = FakeCluster(self.tape, self.clock, self.fence)
         self.providers = FakeProviderSource(self.tape)
         self.audit = RecordingAudit(self.tape)
         self.events = RecordingEvents(self.tape)
         self._begin()
 
     def _begin(self) -> None:
-        queue = WorkQueue()
+        queue = WorkQueue(waited=self.counts.waited)
         self.world = World(
             objects=self.cluster,
             statuses=self.cluster,
@@ -93,6 +97,7 @@ class Stage:
             events=self.events,
             telemetry=self.counts,
             clock=self.clock,
+            fence=self.fence,
             queue=queue,
             limits=Limits("keyturn-system"),
             patience=Patience(),
@@ -166,6 +171,16 @@ class Stage:
             await asyncio.wait({self._workers})
             self._workers = None
         await self.world.refresher.close()
+
+    def lose(self) -> None:
+        """Another replica leads from now on."""
+        self.fence.is_leading = False
+        end_term(self.world)
+
+    def lead(self) -> None:
+        """It is our turn again."""
+        self.fence.is_leading = True
+        begin_term(self.world, self.cluster.objects)
 
     def managed(self, ref: ObjectRef) -> Managed:
         """A ManagedSecret as the cluster holds it."""

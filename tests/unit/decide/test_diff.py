@@ -258,6 +258,7 @@ def test_created_once_is_as_written_whatever_its_data() -> None:
             id="a spec that failed at first",
         ),
         pytest.param(ME, False, id="made a moment ago, the status lost"),
+        pytest.param(replace(ME, generation=2), True, id="made a moment ago, the status lost, and a new spec"),
     ],
 )
 def test_the_type_is_asked_for_where_it_is_in_doubt(*, of: Managed, in_doubt: bool) -> None:

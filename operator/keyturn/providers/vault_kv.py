@@ -1,0 +1,206 @@
+"""Vault's two key-value engines: where a key is, and what the answer about it means.
+
+Asks nothing: paths go out, answers come in. A value leaves here wrapped, and its bytes are those that the server wrote.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from keyturn.model.errors import Invalid, NotFound, ProviderError
+from keyturn.model.material import Meta, SourceRef, Value
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.vault import VaultConfig
+from keyturn.providers.dial import Answer
+from keyturn.providers.vault_wire import Envelope, encode, failure, unwrap
+
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+
+
+class _Version(msgspec.Struct):
+    """Of one version of a key. ``deletion_time`` is '' where none was set, and may be still to come."""
+
+    created_time: datetime | None = None
+    deletion_time: str = ""
+    destroyed: bool = False
+    version: int = 0
+
+
+class _Data(msgspec.Struct):
+    """What engine 2 says of a key when it is read."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    metadata: _Version | None = None
+
+    def __repr__(self) -> str:
+        return f"_Data({self.metadata})"
+
+
+class _Detail(msgspec.Struct):
+    """What OpenBao says of each key when it lists them in detail."""
+
+    current_version: int = 0
+    updated_time: datetime | None = None
+    custom_metadata: dict[str, str] | None = None
+    versions: dict[str, _Version] = {}
+
+
+class Keys(msgspec.Struct):
+    """A list of names, relative to the folder that was asked for; one that ends in a slash is a folder."""
+
+    keys: list[str] = []
+    key_info: dict[str, _Detail] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where an engine is mounted, and which of the two it is. The mount is as users write it."""
+
+    mount: str
+    number: int
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mount}/" + (f" in the namespace {self.namespace}" if self.namespace else "")
+
+    def read_path(self, key: str, version: str) -> str:
+        """Where a value is read."""
+        mount, path = encode(self.mount, "the engine's path"), encode(key, "the key")
+        return f"{mount}/data/{path}" + (f"?version={version}" if version else "") if self.number == 2 else f"{mount}/{path}"
+
+    def list_path(self, folder: str) -> str:
+        """Where the names of a folder are; '' is the top."""
+        return f"{self._folder('metadata/' if self.number == 2 else '', folder)}?list=true"
+
+    def detail_path(self, folder: str) -> str:
+        """Where OpenBao tells of every key beneath a folder."""
+        return f"{self._folder('detailed-metadata/', folder)}?scan=true"
+
+    def _folder(self, kind: str, folder: str) -> str:
+        path = f"{encode(folder, 'the folder')}/" if folder else ""
+        return f"{encode(self.mount, 'the path of the engine')}/{kind}{path}"
+
+
+def place(config: VaultConfig, key: str) -> tuple[Engine, str]:
+    """The engine of a key, and the key within it. Raises `Invalid`."""
+    mount, inner = (config.mount, key) if config.mount else key.partition("/")[::2]
+    if not mount or not inner:
+        raise Invalid(f"the key {key!r} names no engine, or nothing in it; write engine/key, or set the provider's path")
+    return Engine(mount, config.engine, config.namespace), inner
+
+
+def path_of(config: VaultConfig, ref: SourceRef) -> str:
+    """Where a reference is read. Raises `Invalid`."""
+    engine, inner = place(config, ref.key)
+    if ref.version and engine.number == 1:
+        raise Invalid(f"{ref}: engine version 1 keeps no versions; leave version out")
+    if ref.version and not _VERSION.fullmatch(ref.version):
+        raise Invalid(f"{ref}: a version of Vault is a number from 1 on; write such a one, or leave it out for the newest")
+    return engine.read_path(inner, ref.version)
+
+
+def value_of(config: VaultConfig, ref: SourceRef, answer: Answer) -> Value:
+    """The value in an answer to a read; raises the `ProviderError` that it stands for."""
+    envelope = unwrap(answer)
+    if answer.status == 404:
+        raise _absence(config, ref, envelope)
+    if answer.status != 200:
+        raise failure(answer, envelope, f"the key {ref}")
+    if config.engine == 1:
+        return Value(Sensitive(_object(bytes(envelope.data), ref)))
+    read = _decoded(envelope)
+    if read is None or read.metadata is None:
+        raise Invalid(
+            f"the engine of {ref.key} does not answer as version 2 does; set the provider's version", request_id=envelope.request_id
+        )
+    if bytes(read.data) == b"null":
+        raise NotFound(f"{ref} is deleted at Vault (version {read.metadata.version})", request_id=envelope.request_id)
+    return Value(Sensitive(_object(bytes(read.data), ref)), str(read.metadata.version), read.metadata.created_time)
+
+
+def _absence(config: VaultConfig, ref: SourceRef, envelope: Envelope) -> ProviderError:
+    """What a 404 means: the key is not there, or is deleted, or there is no engine that could hold it.
+
+    A wrong engine is no absence: a Secret must not be deleted because somebody moved a mount.
+    """
+    read = _decoded(envelope) if config.engine == 2 else None
+    request = envelope.request_id
+    if read and read.metadata:
+        state = "destroyed" if read.metadata.destroyed else "deleted"
+        return NotFound(f"{ref} is {state} at Vault (version {read.metadata.version})", request_id=request)
+    engine, _ = place(config, ref.key)
+    if envelope.errors:
+        return Invalid(f"Vault has no key-value engine at {engine}; check the provider's path and namespace", request_id=request)
+    if envelope.warnings:
+        return Invalid(f"the engine at {engine} is not of version {engine.number}; set the provider's version", request_id=request)
+    return NotFound(f"Vault does not have the key {ref}", request_id=request)
+
+
+def _decoded(envelope: Envelope) -> _Data | None:
+    try:
+        return msgspec.json.decode(envelope.data, type=_Data)
+    except msgspec.DecodeError:
+        return None
+
+
+def _object(text: bytes, ref: SourceRef) -> bytes:
+    if not text.startswith(b"{"):
+        raise Invalid(f"{ref} holds no JSON object")
+    return text
+
+
+def keys_of(answer: Answer, engine: Engine) -> Keys | None:
+    """The names in an answer to a list; None where there is nothing in that folder, or no such list."""
+    envelope = unwrap(answer)
+    if answer.status == 404 and not envelope.errors:
+        return None
+    if answer.status == 404:
+        raise Invalid(f"Vault has no key-value engine at {engine}; check the provider's path and namespace", request_id=envelope.request_id)
+    if answer.status != 200:
+        raise failure(answer, envelope, f"the list of keys at {engine}")
+    keys = None
+    with_names = envelope.data if envelope.has_data else b"{}"
+    try:
+        keys = msgspec.json.decode(with_names, type=Keys)
+    except msgspec.DecodeError:
+        keys = None
+    if keys is None:
+        raise Invalid(f"Vault's list of keys at {engine} is not as lists are", request_id=envelope.request_id)
+    return keys
+
+
+def metas(folder: str, mount_prefix: str, keys: Keys, now: datetime) -> Iterator[Meta]:
+    """What a list says of each key; names without details have no fingerprint."""
+    for name in keys.keys:
+        if name.endswith("/"):
+            continue
+        key = f"{mount_prefix}{folder}{'/' if folder else ''}{name}"
+        yield _detailed(key, keys.key_info[name], now) if name in keys.key_info else Meta(key)
+
+
+def _detailed(key: str, detail: _Detail, now: datetime) -> Meta:
+    newest = detail.versions.get(str(detail.current_version), _Version())
+    is_there = not newest.destroyed and not _is_past(newest.deletion_time, now)
+    fingerprint = str(detail.current_version) + ("" if is_there else f" gone {newest.deletion_time or 'for good'}")
+    return Meta(key, fingerprint, detail.updated_time, detail.custom_metadata or {}, is_there)
+
+
+def _is_past(text: str, now: datetime) -> bool:
+    try:
+        return bool(text) and msgspec.convert(text, datetime) <= now
+    except (msgspec.ValidationError, TypeError):
+        return True
+
+
+def now_utc() -> datetime:
+    """Against which times of deletion are held."""
+    return datetime.now(UTC)
+
+
+def folder_of(prefix: str) -> str:
+    """The deepest folder that holds every key which begins with ``prefix``; '' is the top."""
+    return prefix.rpartition("/")[0]

@@ -1,0 +1,215 @@
+"""One identity at one Vault: its connection, its token, and what happens when the token ages or dies.
+
+However many ask, one log-in, renewal or look-up is on its way, and all share what it brings. There is no
+background work: a token is cared for when it is next used, and one that nobody uses may end. Reads no keys.
+"""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from keyturn.decide.tokenlife import Care, Life, care, grant, is_worn
+from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Unavailable
+from keyturn.model.ids import KeyRef
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.vault import CertLogin, KeyPair, TokenLogin, VaultConfig
+from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
+from keyturn.providers.vault_login import Token, Writer, body_of, entry, named
+from keyturn.providers.vault_tls import context
+from keyturn.providers.vault_wire import Auth, Envelope, failure, unwrap
+
+_LOG_IN_S: Final = 30.0
+_GOODBYE_S: Final = 1.0
+_DOUBT_S: Final = 60.0
+"""How long a refused look-up proves nothing, where even a new token's was refused: each would cost a log-in."""
+
+
+class Session:
+    """Requests as the identity of a `VaultConfig`. Raises a `ProviderError` where none could be made."""
+
+    def __init__(
+        self, config: VaultConfig, dialer: Dialer, writer: Writer, *, clock: Callable[[], float], chance: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._dialer = dialer
+        self._writer = writer
+        self._clock = clock
+        self._chance = chance
+        self._line: Line | None = None
+        self._token: Token | None = None
+        self._flight: asyncio.Task[Token] | None = None
+        self._doubt_until_s = float("-inf")
+        self._is_closed = False
+
+    async def ask(self, path: str, *, limit: int = LIMIT) -> Answer:
+        """GETs ``path`` in the engine's namespace. The answer may be a refusal, but never one of a token that is dead."""
+        token = await self._usable()
+        answer = await self._send("GET", path, token, self._config.namespace, limit=limit)
+        if answer.status not in {401, 403}:
+            return answer
+        proven = await self._share(token, lambda: self._prove(token))
+        return answer if proven is token else await self._send("GET", path, proven, self._config.namespace, limit=limit)
+
+    async def prove(self) -> None:
+        """Logs in where that is due, and asks Vault whether the token lives; logs in once more where it does not."""
+        token = await self._usable()
+        await self._share(token, lambda: self._prove(token))
+
+    def check_open(self) -> None:
+        """Raises `Unavailable` once it is closed."""
+        if self._is_closed:
+            raise Unavailable("the provider is closed")
+
+    async def close(self) -> None:
+        """Ends the log-in that is on its way, and gives the token back, within a second."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._flight:
+            self._flight.cancel()
+            await asyncio.wait({self._flight})
+        token, line = self._token, self._line
+        self._token = self._line = None
+        if line is None:
+            return
+        try:
+            if token and token.is_ours:
+                # Best effort: what is not revoked ends with its life.
+                with suppress(ProviderError, TimeoutError):
+                    async with asyncio.timeout(_GOODBYE_S):
+                        await line.send("POST", "/v1/auth/token/revoke-self", headers=self._headers(self._config.login_namespace, token))
+        finally:
+            await line.close()
+
+    async def _usable(self) -> Token:
+        token = self._token
+        if token and not self._is_closed and care(token.life, self._clock()) is Care.NONE:
+            return token
+        return await self._share(token, self._turn)
+
+    async def _share(self, token: Token | None, start: Callable[[], Coroutine[Any, Any, Token]]) -> Token:
+        """The token that stands in for ``token``: another's finding, or what ``start`` brings."""
+        self.check_open()
+        if self._token is not None and self._token is not token:
+            return self._token
+        flight = self._flight
+        if flight is None or flight.done():
+            self._flight = flight = asyncio.create_task(start(), name="keyturn-vault-login")
+        # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
+        await asyncio.wait({flight})
+        if flight.cancelled():
+            raise Unavailable("the provider is closed")
+        if error := flight.exception():
+            # One for each waiter: raising one object in many tasks would chain their tracebacks.
+            raise copy.copy(error)
+        return flight.result()
+
+    async def _turn(self) -> Token:
+        """Gives the token the care that it needs."""
+        token = self._token
+        async with _bounded():
+            if token is None or care(token.life, self._clock()) is Care.REPLACEMENT:
+                self._token = await self._log_in()
+            elif care(token.life, self._clock()) is Care.RENEWAL:
+                self._token = await self._renew(token) or await self._log_in()
+        assert self._token
+        return self._token
+
+    async def _prove(self, token: Token) -> Token:
+        """Gives the token if it lives, else a new one."""
+        async with _bounded():
+            if await self._is_alive(token) or self._clock() < self._doubt_until_s:
+                return token
+            fresh = await self._log_in()
+            if not fresh.is_ours and fresh.secret == token.secret:
+                self._token = None
+                message = f"Vault refuses {named(self._config.login)}: it is dead, or may not read auth/token/lookup-self"
+                raise AuthFailed(message)
+            self._token = fresh
+            if not await self._is_alive(fresh):
+                self._doubt_until_s = self._clock() + _DOUBT_S
+            return fresh
+
+    async def _is_alive(self, token: Token) -> bool:
+        answer = await self._send("GET", "auth/token/lookup-self", token, self._config.login_namespace)
+        envelope = unwrap(answer)
+        if answer.status not in {200, 401, 403}:
+            raise _trouble(answer, envelope, "the look-up of its token")
+        return answer.status == 200
+
+    async def _renew(self, token: Token) -> Token | None:
+        """The same token with a new life; None where it is better to log in anew."""
+        began = self._clock()
+        answer = await self._send("POST", "auth/token/renew-self", token, self._config.login_namespace, body=b"{}")
+        envelope = unwrap(answer)
+        if answer.status in {400, 401, 403, 404}:
+            return None
+        if answer.status != 200:
+            raise _trouble(answer, envelope, "the renewal of its token")
+        if envelope.auth is None or is_worn(token.life, envelope.auth.lease_duration):
+            return None
+        return Token(token.secret, self._life(began, envelope.auth))
+
+    async def _log_in(self) -> Token:
+        login = self._config.login
+        line = await self._connected()
+        if isinstance(login, TokenLogin):
+            return await self._writer.static(login)
+        letter = await self._writer.letter(login)
+        began = self._clock()
+        answer = await line.send(
+            "POST", f"/v1/{letter.path}", headers=self._headers(self._config.login_namespace), body=body_of(letter), limit=LIMIT
+        )
+        auth = entry(answer, login)
+        return Token(auth.client_token, self._life(began, auth))
+
+    def _life(self, began_s: float, auth: Auth) -> Life:
+        return grant(began_s, auth.lease_duration, is_renewable=auth.renewable, chance=self._chance())
+
+    async def _connected(self) -> Line:
+        if self._line is None:
+            config, read = self._config, self._writer.references.read
+            given = config.authority
+            authority = await read(given) if isinstance(given, KeyRef) else given
+            source = f"{given}, key {given.key}," if isinstance(given, KeyRef) else "caBundle"
+            pair = await self._pair(config.login.pair if isinstance(config.login, CertLogin) else config.client)
+            tls = await asyncio.to_thread(context, authority, source, pair, "the client certificate")
+            self._line = self._dialer.open(config.server, tls)
+        return self._line
+
+    async def _pair(self, pair: KeyPair | None) -> tuple[Sensitive, Sensitive] | None:
+        read = self._writer.references.read
+        return (await read(pair.certificate), await read(pair.key)) if pair else None
+
+    async def _send(self, verb: str, path: str, token: Token, namespace: str, *, body: bytes | None = None, limit: int = LIMIT) -> Answer:
+        if self._line is None:
+            raise Unavailable("the provider is closed")
+        return await self._line.send(verb, f"/v1/{path}", headers=self._headers(namespace, token), body=body, limit=limit)
+
+    def _headers(self, namespace: str, token: Token | None = None) -> Mapping[str, str]:
+        headers = {"X-Vault-Request": "true"}
+        if namespace:
+            headers["X-Vault-Namespace"] = namespace
+        if token:
+            headers["X-Vault-Token"] = token.secret.reveal().decode("ascii")
+        return headers
+
+
+def _trouble(answer: Answer, envelope: Envelope, what: str) -> ProviderError:
+    """What a failure around the token means. It says nothing of any key: least of all that one is not there."""
+    error = failure(answer, envelope, what)
+    if isinstance(error, NotFound | Invalid | AccessDenied):
+        return AuthFailed(f"Vault refuses this identity {what}; check the log-in's namespace", request_id=envelope.request_id)
+    return error
+
+
+@asynccontextmanager
+async def _bounded() -> AsyncIterator[None]:
+    """Ends what takes longer than a log-in may: those who wait for it have a deadline, it has none of theirs."""
+    try:
+        async with asyncio.timeout(_LOG_IN_S):
+            yield
+    except TimeoutError:
+        raise Unavailable(NO_ANSWER) from None

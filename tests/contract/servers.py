@@ -1,0 +1,142 @@
+"""Servers on loopback for the dialer, in a thread of their own: one that speaks HTTP, a rough one, and one that takes no connection."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+_LIMIT_S = 20
+
+
+async def never() -> None:
+    """Waits until it is cancelled."""
+    await asyncio.Event().wait()
+
+
+@contextmanager
+def elsewhere() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop in another thread, whose tasks are ended with it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield loop
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_LIMIT_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_LIMIT_S)
+        loop.close()
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it came in."""
+
+    method: str
+    target: str
+    headers: CIMultiDictProxy[str]
+    peer: Any
+
+
+class Listener:
+    """Listens while it is entered, and counts whom it hears."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.host, self.port, self.tls = host, port, tls
+        self.accepted = 0
+        self._loop = loop
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._server = self._run(self._loop.create_server(self._accept, self.host, self.port, ssl=self.tls))
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._loop.call_soon_threadsafe(self._server.close)
+
+    def _run(self, job: Coroutine[Any, Any, asyncio.Server]) -> asyncio.Server:
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(_LIMIT_S)
+
+    def _accept(self) -> asyncio.Protocol:
+        self.accepted += 1
+        return self._speaker()
+
+    def _speaker(self) -> asyncio.Protocol:
+        raise NotImplementedError
+
+
+class Http(Listener):
+    """Answers each target as ``answers`` or ``streams`` say, and any other with 200."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(loop, host, port, tls)
+        self.answers: dict[str, Callable[[], web.Response]] = {}
+        self.streams: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {}
+        self.asked: list[Asked] = []
+        self._http = web.Server(self._answer, loop=loop)
+
+    def _speaker(self) -> asyncio.Protocol:
+        return self._http()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        self.asked.append(Asked(request.method, request.raw_path, request.headers, peer))
+        if request.raw_path in self.streams:
+            return await self.streams[request.raw_path](request)
+        return self.answers.get(request.raw_path, web.Response)()
+
+
+class _Saying(asyncio.Protocol):
+    def __init__(self, speech: bytes | None) -> None:
+        self._speech = speech
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if self._speech is not None:
+            transport.write(self._speech)
+            transport.close()
+
+
+class Rough(Listener):
+    """Says the same on each connection and ends it; None says nothing, and holds it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, speech: bytes | None) -> None:
+        super().__init__(loop)
+        self._speech = speech
+
+    def _speaker(self) -> asyncio.Protocol:
+        return _Saying(self._speech)
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """The URL of a port that takes no connection: its queue is full, so that the kernel drops who knocks, as a filter would."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            knock = stack.enter_context(socket.socket())
+            knock.setblocking(False)
+            knock.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -1,0 +1,274 @@
+"""The one dialer, against real servers on loopback: where it goes, what it takes, and that all its failures are alike."""
+
+import asyncio
+import gzip
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+import trustme
+from aiohttp import web
+
+from contract.servers import Http, Rough, deaf, elsewhere, never
+from keyturn.decide.address import AddressRules
+from keyturn.model.errors import Unavailable
+from keyturn.providers.dial import CONNECT_S, FAILS_AT_S, LIMIT, NO_ANSWER, Answer, Dialer, Line
+
+CANARY = "kt-canary-answer"
+LOOPBACK = AddressRules(allowed=("127.0.0.0/8",))
+DEFAULT = AddressRules(own=frozenset({"10.96.0.1"}))
+ALIKE = 2  # times: as far as failures may lie apart on a busy machine
+
+Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def serving(authority: trustme.CA) -> ssl.SSLContext:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "vault.test").configure_cert(tls)
+    return tls
+
+
+@pytest.fixture(scope="module")
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    tls = ssl.create_default_context()
+    authority.configure_trust(tls)
+    return tls
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Where the servers live."""
+    with elsewhere() as found:
+        yield found
+
+
+@pytest.fixture
+def http(loop: asyncio.AbstractEventLoop) -> Iterator[Http]:
+    with Http(loop) as server:
+        yield server
+
+
+@pytest.fixture
+async def opened(trusting: ssl.SSLContext) -> AsyncIterator[Callable[..., Line]]:
+    """Opens lines, which are closed in the end."""
+    lines: list[Line] = []
+
+    def line(server: str, rules: AddressRules | None = LOOPBACK, tls: ssl.SSLContext = trusting) -> Line:
+        lines.append(Dialer(rules).open(server, tls))
+        return lines[-1]
+
+    yield line
+    for made in lines:
+        await made.close()
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Sequence[str]]]]:
+    """What each name stands for, look-up after look-up; the last holds on. None at all: the name server is silent."""
+    answers: dict[str, list[Sequence[str]]] = {}
+    silence, real = threading.Event(), socket.getaddrinfo
+
+    def ask(host: str, port: int | None, *more: int, **flags: int) -> Found:
+        if host not in answers:
+            return real(host, port, *more, **flags)  # type: ignore[return-value]  # loopback has addresses of two parts here
+        if not answers[host]:
+            silence.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "kt-canary-library-text")
+        told = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in told]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    yield answers
+    silence.set()
+
+
+async def get(line: Line, path: str = "/there", **headers: str) -> Answer:
+    return await line.send("GET", path, headers=headers)
+
+
+async def failed(line: Line, path: str = "/there") -> float:
+    """How long it took to fail, in the one way in which all fail."""
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(Unavailable) as failure:
+        await line.send("GET", path, headers={"X-Token": "kt-canary-token"})
+    assert str(failure.value) == NO_ANSWER
+    assert (failure.value.__cause__, failure.value.__context__) == (None, None)
+    return asyncio.get_running_loop().time() - begun
+
+
+async def test_an_answer_has_status_headers_and_body(http: Http, opened: Callable[..., Line]):
+    http.answers["/v1/a%2Fb?list=true"] = lambda: web.Response(status=404, text=CANARY, headers={"Retry-After": "7"})
+    answer = await opened(http.url).send("PATCH", "/v1/a%2Fb?list=true", headers={"X-Vault-Namespace": "shop"}, body=b"{}")
+    assert (answer.status, answer.headers["retry-after"], answer.body) == (404, "7", CANARY.encode())
+    assert CANARY not in repr(answer)
+    [asked] = http.asked
+    assert (asked.method, asked.headers["X-Vault-Namespace"], asked.headers["Accept-Encoding"]) == ("PATCH", "shop", "identity")
+    assert asked.headers["User-Agent"].startswith("keyturn/")
+
+
+async def test_the_path_of_the_server_stands_before_the_path(http: Http, opened: Callable[..., Line]):
+    http.answers["/behind/v1"] = lambda: web.Response(text="found")
+    assert (await get(opened(f"{http.url}/behind"), "/v1")).body == b"found"
+
+
+async def test_tls_is_checked_against_the_authority_that_is_given(
+    loop: asyncio.AbstractEventLoop, serving: ssl.SSLContext, opened: Callable[..., Line]
+):
+    with Http(loop, tls=serving) as server:
+        assert (await get(opened(server.url))).status == 200
+        await failed(opened(server.url, None, ssl.create_default_context()))
+        await failed(opened(server.url.replace("127.0.0.1", "127.0.0.2"), None))
+        assert len(server.asked) == 1
+
+
+async def test_one_connection_serves_one_request_after_the_other(http: Http, opened: Callable[..., Line]):
+    line = opened(http.url)
+    for _ in range(5):
+        await get(line)
+    assert len({asked.peer for asked in http.asked}) == 1
+
+
+async def test_no_cookie_is_kept_and_nothing_is_unpacked(http: Http, opened: Callable[..., Line]):
+    packed = gzip.compress(b"0" * LIMIT * 10)
+    http.answers["/there"] = lambda: web.Response(body=packed, headers={"Set-Cookie": "a=b", "Content-Encoding": "gzip"})
+    line = opened(http.url)
+    assert [(await get(line)).body for _ in range(2)] == [packed, packed]
+    assert not any("Cookie" in asked.headers for asked in http.asked)
+
+
+async def test_a_limit_is_what_the_longest_body_may_have(http: Http, opened: Callable[..., Line]):
+    http.answers["/long"] = lambda: web.Response(body=b"0" * (LIMIT + 1))
+    http.answers["/full"] = lambda: web.Response(body=b"0" * LIMIT)
+    line = opened(http.url, None)
+    assert len((await get(line, "/full")).body) == LIMIT
+    await failed(line, "/long")
+    assert len((await line.send("GET", "/long", headers={}, limit=LIMIT + 1)).body) == LIMIT + 1
+
+
+async def test_after_a_close_and_after_a_second_one_there_is_no_answer(http: Http, opened: Callable[..., Line]):
+    line, unused = opened(http.url), opened(http.url)
+    await get(line)
+    for one in (line, unused):
+        await one.close()
+        await one.close()
+        await failed(one)
+    assert len(http.asked) == 1
+
+
+async def test_an_admins_server_is_taken_as_it_is_and_fails_at_once(
+    http: Http, opened: Callable[..., Line], names: dict[str, list[Sequence[str]]], monkeypatch: pytest.MonkeyPatch
+):
+    names["vault.test"] = [["127.0.0.1"]]
+    assert (await get(opened(http.url, None))).status == 200
+    assert (await get(opened(f"http://vault.test:{http.port}", None))).status == 200
+    assert await failed(opened("http://127.0.0.1:1", None)) < CONNECT_S
+    monkeypatch.setenv("http_proxy", http.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert (await get(opened("http://elsewhere.test", None))).status == 200
+    assert http.asked[-1].target == "http://elsewhere.test/there"
+
+
+async def test_no_proxy_stands_between_us_and_a_tenants_server(
+    loop: asyncio.AbstractEventLoop, http: Http, opened: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+):
+    with Http(loop) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert (await get(opened(http.url))).status == 200
+        assert proxy.asked == []
+
+
+async def test_a_name_is_asked_once_and_what_was_checked_is_connected_to(
+    loop: asyncio.AbstractEventLoop, opened: Callable[..., Line], names: dict[str, list[Sequence[str]]]
+):
+    rules = AddressRules(allowed=("127.0.0.2/32",))
+    with Http(loop) as closed, Http(loop, "127.0.0.2", closed.port) as open_one:
+        names["turns.test"] = [["127.0.0.2"], ["127.0.0.1"]]
+        server = f"http://turns.test:{closed.port}"
+        assert (await get(opened(server, rules))).status == 200
+        await failed(opened(server, rules))
+        assert (closed.accepted, open_one.accepted) == (0, 1)
+
+
+async def test_whatever_fails_fails_alike_and_at_the_same_moment(
+    loop: asyncio.AbstractEventLoop, http: Http, serving: ssl.SSLContext, opened: Callable[..., Line], names: dict[str, list[Sequence[str]]]
+):
+    names |= {
+        "inside.test": [["127.0.0.1"]],
+        "both.test": [["10.96.0.77", "127.0.0.1"]],
+        "metadata.test": [["169.254.169.254"]],
+        "own.test": [["10.96.0.1"]],
+    }
+    http.answers["/moved"] = lambda: web.Response(status=307, headers={"Location": f"{http.url}/there"})
+    http.answers["/long"] = lambda: web.Response(body=b"0" * (LIMIT + 1))
+    disguises = [
+        "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "0177.0.0.1", "2130706433", "017700000001", "127.0.0.1.", "127.0.0.2",
+        "0.0.0.0", "0", "localhost", "LOCALHOST", "localhost.", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]", "１２７.0.0.1", "169.254.169.254", "[fd00:ec2::254]", "[fe80::1%25lo]", "[fe80::1%lo]", "10.96.0.1",
+        "[::ffff:10.96.0.1]", "a..b", "nobody.invalid", *names,
+    ]  # fmt: skip
+    with (
+        Http(loop, tls=serving) as tls,
+        Http(loop) as guarded,
+        Rough(loop, None) as hanging,
+        Rough(loop, b"SSH-2.0-Server\r\n") as other,
+        Rough(loop, b"") as cut,
+        deaf() as filtered,
+    ):
+        silent, names["silent.test"] = opened("http://silent.test"), []
+        refused = [opened(f"http://{host}:{guarded.port}", DEFAULT) for host in disguises]
+        took = await asyncio.gather(
+            failed(silent),
+            *map(failed, refused),
+            *(failed(opened(http.url), path) for path in ("/moved", "/long")),
+            failed(opened("http://127.0.0.1:1")),
+            failed(opened(filtered)),
+            failed(opened(tls.url, tls=ssl.create_default_context())),
+            *(failed(opened(f"{scheme}://127.0.0.1:{rough.port}")) for scheme in ("http", "https") for rough in (other, cut)),
+            failed(opened(f"https://127.0.0.1:{hanging.port}")),
+            failed(opened(f"https://127.0.0.1:{http.port}")),
+            failed(opened(f"http://127.0.0.1:{tls.port}")),
+        )
+        assert guarded.accepted == 0
+    await silent.close()  # the look-up does not hold it
+    assert min(took) >= CONNECT_S
+    assert max(took) < ALIKE * min(took)
+    assert {asked.target for asked in http.asked} == {"/moved", "/long"}
+
+
+async def test_a_server_that_takes_its_time_fails_when_the_time_is_up(
+    loop: asyncio.AbstractEventLoop, http: Http, opened: Callable[..., Line]
+):
+    async def slowly(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"kt-canary-part")
+        await never()
+        return response
+
+    http.streams["/slow"] = slowly
+    with Rough(loop, None) as hanging:
+        took = await asyncio.gather(failed(opened(http.url), "/slow"), failed(opened(f"http://127.0.0.1:{hanging.port}")))
+    assert min(took) > FAILS_AT_S[0]
+    assert max(took) < ALIKE * min(took)
+
+
+async def test_the_log_tells_why_once_in_a_while_and_nothing_that_was_sent(opened: Callable[..., Line], caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "keyturn.dial")
+    line = opened("http://127.0.0.1:1", None)
+    await failed(line, "/kt-canary-path")
+    await failed(line, "/kt-canary-path")
+    refused = opened("http://127.0.0.1:1", DEFAULT)
+    await failed(refused)
+    told = [(record.getMessage(), vars(record)["server"], vars(record)["why"]) for record in caplog.records]
+    server = "http://127.0.0.1:1"
+    assert told == [("no answer", server, "ConnectionRefusedError"), ("no answer", server, "its address is not allowed")]
+    assert "kt-canary" not in str([vars(record) for record in caplog.records])
