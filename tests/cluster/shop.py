@@ -155,10 +155,13 @@ class Shop:
         self.api.delete("ManagedSecret", self.namespace, name, **options)
 
     def collector_knows_all(self) -> None:
-        """Waits until the garbage collector has seen every Secret so far: one that it does not know yet it would not free."""
+        """Waits until the garbage collector has seen every Secret so far: one that it does not know yet it would not free.
+
+        After a restart of the API server it can take a minute or two to work again.
+        """
         self.synced("beacon")
         self.remove("beacon", propagationPolicy="Background")
-        eventually(lambda: self.find("beacon") is None)
+        eventually(lambda: self.find("beacon") is None, 200, "the garbage collector works")
 
     def is_gone(self, name: str) -> bool:
         """Whether the ManagedSecret is gone."""

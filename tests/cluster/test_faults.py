@@ -50,11 +50,11 @@ def test_what_happened_behind_a_compaction_is_noticed_and_nothing_stale_is_acted
     for name in ("orphaned", "deleted", "gone", "changed", "foreign"):
         own_shop.synced(name, refreshInterval="1s")
     last = own_shop.data("orphaned")
+    own_shop.collector_knows_all()
     kubelet.operator.freeze()
+    own_home.kubectl("delete", "managedsecret", "orphaned", f"--namespace={own_shop.namespace}", "--cascade=orphan", "--timeout=60s")
     own_shop.remove("deleted", propagationPolicy="Background")
     eventually(lambda: own_shop.find("deleted") is None)
-    # Only now is it sure that the garbage collector has seen them all: a Secret that it does not know yet it cannot free.
-    own_home.kubectl("delete", "managedsecret", "orphaned", f"--namespace={own_shop.namespace}", "--cascade=orphan", "--timeout=60s")
     own_shop.api.delete("Secret", own_shop.namespace, "gone")
     own_shop.edit("changed", data=encoded(password="edited"))
     own_shop.remove("foreign", propagationPolicy="Background")

@@ -36,7 +36,7 @@ def test_providers_that_hang_do_not_slow_down_the_others(
     vault, names = VaultShop(bao, own_shop), [f"app-{n:03}" for n in range(providers)]
     vault.put("app/db", password=own_shop.value("first"))
     auth, authority = vault.log_in_by_token(), base64.b64encode(bao.ca_pem).decode()
-    with _tarpit() as tarpit, Operator(own_home, tmp_path, *LOOPBACK_TOO, "--check-period=10s") as operator:
+    with _tarpit() as tarpit, Operator(own_home, tmp_path, *LOOPBACK_TOO) as operator:
         canary.watch_operator(operator.log_file, operator.health_url)
         for name in names:
             spec = {"server": bao.url, "path": vault.mount, "caBundle": authority, "auth": auth}

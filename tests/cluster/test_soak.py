@@ -30,7 +30,7 @@ def test_a_soak_leaves_memory_flat_no_task_behind_and_every_object_right(
 ) -> None:
     minutes, objects = counted(request, effort(2, MINUTES), MINUTES, "minutes"), effort(300, OBJECTS)
     life = _Life(VaultShop(bao, own_shop), objects)
-    with Operator(own_home, tmp_path, *LOOPBACK_TOO, "--stale-floor=30s", "--check-period=20s") as operator:
+    with Operator(own_home, tmp_path, *LOOPBACK_TOO, "--stale-floor=30s") as operator:
         canary.watch_operator(operator.log_file, operator.health_url)
         life.begin()
         eventually(lambda: len(life.wrong()) == 0, 180, lambda: operator.story(20))
