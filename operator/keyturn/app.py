@@ -107,7 +107,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str]) -> 
         statuses=cache,
         reader=secrets,
         writer=SecretEditor(client, secrets),
-        refresher=Refresher(Registry(around, metrics), audit, clock, wake),
+        refresher=Refresher(Registry(around, metrics), audit, clock, wake, full_read_s=settings.full_read_s),
         audit=audit,
         events=events,
         telemetry=metrics,
@@ -157,6 +157,8 @@ def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: E
 
     metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
     metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
+    loop = asyncio.get_running_loop()
+    metrics.watch("keyturn_tasks", "Tasks of the event loop: growth without more objects is a leak.", lambda: len(asyncio.all_tasks(loop)))
     metrics.watch("keyturn_event_loop_lag_seconds", "How late the event loop was, at most, in the last minute.", lambda: watchdog.lag_s)
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import ProviderError
 from keyturn.model.ids import KeyRef, ObjectRef, SecretRef
 from keyturn.model.lease import Lease
-from keyturn.model.material import Cap, Meta, SourceRef, Value
+from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.order import ProviderOrder
 from keyturn.model.plan import Desired, Leftover, Live
@@ -42,6 +42,17 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Gives back connections and threads."""
+
+
+@runtime_checkable
+class Surveyor(Protocol):
+    """A provider that can tell of many values by few calls whether they are as they were. Needs `Cap.SURVEY`."""
+
+    async def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        """Fingerprints of these, equal to `Value.fingerprint` of a read that gives the same value.
+
+        Raises a `ProviderError` where it may not or cannot tell; a read may be open all the same.
+        """
 
 
 class Providers(Protocol):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from keyturn.decide.address import PRIVATE, PUBLIC
+from keyturn.decide.refresh import FULL_READ_S
 from keyturn.model.lease import Terms
 
 
@@ -28,6 +29,7 @@ class Settings:
     stale_floor_s: float = 300.0
     denial_grace_s: float = 600.0
     check_period_s: float = 300.0
+    full_read_s: float = FULL_READ_S
     conflict_window_s: float = 600.0
     reference_poll_s: float = 30.0
     stop_grace_s: float = 10.0

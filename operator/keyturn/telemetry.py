@@ -23,7 +23,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 MESSAGE_LIMIT = 4096
 
 
-# What msgspec writes exactly as json does, in an eighth of the time. It knows more types than json, bytes among them.
+_SHOWN = (str, int, float, bool, list, tuple, dict, NoneType)
+# What msgspec writes exactly as json does, in a fraction of the time. It knows more types than json, bytes among them.
 _QUICK = frozenset({str, int, bool, NoneType})
 _quick_encode = msgspec.json.Encoder().encode
 
@@ -80,7 +81,7 @@ def _is_quick(value: object) -> bool:
 def _plain(value: object) -> object:
     if isinstance(value, Sensitive):
         return repr(value)
-    return value if isinstance(value, str | int | float | bool | list | tuple | dict | None) else str(type(value).__name__)
+    return value if isinstance(value, _SHOWN) else str(type(value).__name__)
 
 
 def told(error: BaseException) -> str:

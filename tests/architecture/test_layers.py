@@ -16,7 +16,7 @@ LIBRARIES = {
     "aiohttp": {"keyturn.kube", "keyturn.handlers.hearing", "keyturn.handlers.startup", "keyturn.providers.dial"},
     "click": {"keyturn.cli"},
     "kopf": {"keyturn.engine", "keyturn.handlers.objects", "keyturn.handlers.startup"},
-    "msgspec": {"keyturn.kube", "keyturn.providers.vault*"},
+    "msgspec": {"keyturn.kube", "keyturn.providers.vault*", "keyturn.telemetry"},
     "prometheus_client": {"keyturn.telemetry"},
     "pydantic": {"keyturn.model.specs*", "keyturn.model.parse"},
     "pydantic_core": {"keyturn.model.specs*", "keyturn.model.parse"},

@@ -16,8 +16,7 @@ class Figure:
     """One row. ``budget`` and ``aim`` hold for 1,000 objects, and ``growth`` is added for each thousand more.
 
     ``by_provider``: other budgets for the providers of these names. ``is_wall``: depends on how busy the machine is.
-    ``is_floor``: more is better. ``judged_from``: with fewer objects than that it is reported alone. ``awaits``: by
-    provider, what has to be built before the budget can be held; until then it is reported alone.
+    ``is_floor``: more is better. ``judged_from``: with fewer objects than that it is reported alone.
     """
 
     key: str
@@ -29,7 +28,6 @@ class Figure:
     is_wall: bool = False
     is_floor: bool = False
     judged_from: int = 0
-    awaits: Mapping[str, str] = field(default_factory=dict)
     digits: int = 2
     eso_default: str = ""
     eso_tuned: str = ""
@@ -41,13 +39,13 @@ class Figure:
 
     def is_broken(self, value: float, objects: int, provider: str) -> bool:
         """Whether the run fails by this figure."""
-        return not self.why_not_judged(objects, provider) and self.is_over(value, objects, provider)
+        return not self.why_not_judged(objects) and self.is_over(value, objects, provider)
 
-    def why_not_judged(self, objects: int, provider: str) -> str:
+    def why_not_judged(self, objects: int) -> str:
         """Why the run does not fail by this figure; '' where it does."""
         if self.is_wall:
             return "wall time"
-        return "too few objects" if objects < self.judged_from else self.awaits.get(provider, "")
+        return "too few objects" if objects < self.judged_from else ""
 
     def is_over(self, value: float, objects: int, provider: str) -> bool:
         """Whether the value, rounded as it is shown, lies beyond the budget."""
@@ -102,7 +100,6 @@ FIGURES = (
         "provider_calls_per_cycle",
         "provider calls per refresh cycle of all objects",
         by_provider={"file": 1, "vault": 2},
-        awaits={"vault": "waits for change lists"},
         digits=0,
         eso_default="one each",
         eso_tuned="one each",

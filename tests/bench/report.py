@@ -87,5 +87,5 @@ def _bound(value: float | None, figure: Figure) -> str:
 def _word(figure: Figure, m: Measurement) -> str:
     if not figure.is_over(m.figures[figure.key], m.objects, m.provider):
         return ""
-    why_not = figure.why_not_judged(m.objects, m.provider)
+    why_not = figure.why_not_judged(m.objects)
     return f"over, not judged: {why_not}" if why_not else "OVER"

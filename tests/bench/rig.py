@@ -24,7 +24,7 @@ PROVIDER: Final = "bench"
 # What a line of the audit log holds that tells of a status that was taken.
 _STATUS_TAKEN = (b'"userAgent":"keyturn/', b'"resource":"managedsecrets"', b'"subresource":"status"', b'"code":200')
 
-_READS = r'^keyturn_provider_call_duration_seconds_count\{call="get_many",.*\} (\S+)$'
+_READS = r'^keyturn_provider_call_duration_seconds_count\{call="(?:get_many|survey)",.*\} (\S+)$'
 
 
 @dataclass(slots=True)
@@ -115,7 +115,7 @@ class Rig:
             raise ControlPlaneError(f"the operator ended with {self.operator.returncode}:\n{self.operator.story(30)}")
 
     def rounds(self) -> int:
-        """How many reads of the provider the operator has done by its own account, each of one key or of many."""
+        """How many calls for one key or for many the operator has made to the provider, by its own account."""
         found = re.findall(_READS, self.operator.ask("/metrics"), re.MULTILINE)
         return int(sum(map(float, found)))
 

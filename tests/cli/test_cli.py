@@ -181,7 +181,9 @@ def test_a_command_of_a_person_takes_the_kubeconfig_that_kubectl_takes(shell: Sh
     assert (ended.returncode, "no answer from the API server" in ended.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("flag", ["--relist-period", "--check-period", "--stale-floor", "--conflict-window", "--reference-poll-period"])
+@pytest.mark.parametrize(
+    "flag", ["--relist-period", "--check-period", "--stale-floor", "--conflict-window", "--reference-poll-period", "--full-read-period"]
+)
 def test_a_period_of_nothing_is_refused(shell: Shell, flag: str) -> None:
     ended = shell.run(f"keyturn run {flag}=0")
     assert (ended.returncode, "write 1s or more" in ended.stderr) == (2, True)

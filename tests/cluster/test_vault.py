@@ -98,8 +98,8 @@ def test_a_credential_that_is_replaced_is_followed_and_the_old_one_not_used_agai
     vault.order("app", refreshInterval="1s")
     vault.shop.wait("app")
     old = vault.shop.data("token")["token"]
-    vault.log_in_by_token()
     since = vault.bao.mark()
+    vault.log_in_by_token()
     eventually(lambda: vault.bao.asked(since, path="auth/token/lookup-self"), FOLLOW_S * 5)
     vault.bao.revoke(old)
     since = vault.bao.mark()

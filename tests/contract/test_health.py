@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -44,7 +44,8 @@ class Desk:
         """All that comes back for these bytes, until the server closes."""
         with self.connect() as connection:
             connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # it may have been shut already, before we are through
+                connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(4096), b""))
 
     def connect(self) -> socket.socket:

@@ -219,13 +219,17 @@ async def test_a_closed_provider_is_unavailable_and_gave_its_token_back(rig: Rig
         [meta async for meta in provider.list()]
 
 
-async def test_the_policy_of_the_page_is_enough(rig: Rig, canary: Canary):
+async def test_the_policies_of_the_page_are_enough(rig: Rig, canary: Canary):
     page = (Path(__file__).parents[2] / "docs" / "providers" / "vault.md").read_text()
-    [policy] = re.findall(r"```hcl\n(.*?)```", page, re.DOTALL)
-    rig.bao.call("PUT", f"sys/policies/acl/{rig.policy}", {"policy": policy.replace("secret/", f"{rig.mount}/")})
+    to_read, to_scan = (policy.replace("secret/", f"{rig.mount}/") for policy in re.findall(r"```hcl\n(.*?)```", page, re.DOTALL))
+    rig.bao.call("PUT", f"sys/policies/acl/{rig.policy}", {"policy": to_read})
     rig.put("shop/db", value := canary("db"))
     rig.put("other/db", canary("other"))
     provider = rig.open()
     await provider.validate()
     assert password(await get(provider, "shop/db")) == value
     assert isinstance(await get(provider, "other/db"), AccessDenied)
+    with pytest.raises(AccessDenied):
+        await provider.survey([SourceRef("shop/db")])
+    rig.bao.call("PUT", f"sys/policies/acl/{rig.policy}", {"policy": to_read + to_scan})
+    assert set((await provider.survey([SourceRef("shop/db")])).fingerprints) == {SourceRef("shop/db")}

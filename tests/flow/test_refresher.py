@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 from builders import entry, managed, msec, order, provider, sprov, staged, target_ref
-from keyturn.decide.refresh import next_slot
+from keyturn.decide.refresh import AGAIN_S, next_slot
 from keyturn.flow.refresher import CACHE_BYTES
 from keyturn.model.errors import Busy, Unavailable
 from keyturn.model.material import Value
@@ -256,3 +256,30 @@ async def test_a_change_during_a_restart_arrives_also_where_another_object_saw_i
     await stage.passes(61)
     assert stage.data(target_ref(app(2))) == {"password": "kt-canary-2"}
     assert stage.data(target_ref(app(1))) == {"password": "kt-canary-2"}
+
+
+@staged
+async def test_the_return_of_a_provider_that_was_away_is_seen_long_before_the_next_slot(stage: Stage) -> None:
+    stage.cluster.put(managed())
+    stage.start()
+    await stage.quiet()
+    source = stage.source(password="kt-canary-2")
+    source.down = Unavailable("away")
+    await stage.passes(3600)
+    source.down = None
+    await stage.passes(2 * AGAIN_S)
+    assert stage.data(target_ref()) == {"password": "kt-canary-2"}
+
+
+@staged
+async def test_a_provider_that_is_away_is_asked_once_in_some_seconds_for_all(stage: Stage) -> None:
+    for n in range(50):
+        stage.cluster.put(managed(f"app-{n}"))
+    stage.start()
+    await stage.quiet()
+    stage.source().down = Unavailable("away")
+    await stage.passes(3600)
+    stage.tape.rewind()
+    await stage.passes(600)
+    asked = [line for line in stage.tape.only("intend") if line.startswith("intend provider.read")]
+    assert 600 / AGAIN_S - 1 <= len(asked) <= 2 * 600 / AGAIN_S

@@ -113,6 +113,7 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
 @_period("--stale-floor", "STALE_FLOOR", _DEFAULTS.stale_floor_s, "How old a value may get, at least, before an outage makes it Stale.")
 @_period("--denial-grace", "DENIAL_GRACE", _DEFAULTS.denial_grace_s, "How long a denial may last before it is Stalled.")
 @_period("--check-period", "CHECK_PERIOD", _DEFAULTS.check_period_s, "How often a provider is logged in to, to see that it works.")
+@_period("--full-read-period", "FULL_READ_PERIOD", _DEFAULTS.full_read_s, "How often a value is read although a list says it is unchanged.")
 @_period("--conflict-window", "CONFLICT_WINDOW", _DEFAULTS.conflict_window_s, "How long another writer's edits count before we pause.")
 @_period(
     "--reference-poll-period",
@@ -156,6 +157,7 @@ def run(**flags: Any) -> None:
         stale_floor_s=flags["stale_floor"],
         denial_grace_s=flags["denial_grace"],
         check_period_s=flags["check_period"],
+        full_read_s=flags["full_read_period"],
         conflict_window_s=flags["conflict_window"],
         reference_poll_s=flags["reference_poll_period"],
         stop_grace_s=flags["stop_grace"],

@@ -1,12 +1,26 @@
 """When a value is read again, and whether an object needs anything at all."""
 
 import hashlib
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from keyturn.decide.diff import is_as_written, owns
 from keyturn.model.objects import Managed
 from keyturn.model.order import Order, RefreshPolicy
 from keyturn.model.plan import Live
+
+READ_IN_KEYS: Final = 20
+"""A read costs both sides about as much as so many keys in a list do: a millisecond, and a twentieth of one."""
+
+ASSUMED_SIZE: Final = 100
+"""How many secrets a survey is taken to go over before there was one: for a handful of values none is tried."""
+
+FULL_READ_S: Final = 6 * 3600.0
+"""After so long a value is read whatever surveys say: nothing that a list gets wrong may last."""
+
+_PAUSE_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 3600.0
 
 
 class Need(Enum):
@@ -51,3 +65,55 @@ def next_slot(identity: str, interval_s: float, now_s: float) -> float:
     slot = offset + (passed + 1) * interval_s
     # Where floats rounded, that may be now itself.
     return slot if slot > now_s else slot + interval_s
+
+
+AGAIN_S = 5.0
+"""So soon a provider that is away is asked again, so that its return is seen within any longer interval; its guard spares it."""
+
+
+def next_pass(identity: str, interval_s: float, now_s: float, *, is_away: bool) -> float:
+    """When what is wanted in that interval is looked after next: in its slot, or sooner where the provider did not answer."""
+    slot = next_slot(identity, interval_s, now_s)
+    return min(slot, now_s + AGAIN_S) if is_away else slot
+
+
+class Mode(Enum):
+    """How a pass learns what changed: it reads all that is wanted, or asks for fingerprints first and reads what moved."""
+
+    READ = "read"
+    SURVEY = "survey"
+
+
+@dataclass(frozen=True, slots=True)
+class Surveys:
+    """What is known of a provider's surveys.
+
+    ``size`` and ``calls`` are those of the last one that succeeded; ``failures`` came in a row after it, and
+    before ``not_before_s`` (Unix seconds) none is tried again.
+    """
+
+    size: int = ASSUMED_SIZE
+    calls: int = 1
+    failures: int = 0
+    not_before_s: float = 0.0
+
+    def succeed(self, size: int, calls: int) -> "Surveys":
+        """After one that went over so many secrets by so many calls."""
+        return Surveys(size, calls)
+
+    def fail(self, now_s: float) -> "Surveys":
+        """After one that was refused, or gave nothing: a right may be given later, a server comes back sooner."""
+        pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2 ** min(self.failures, 10))
+        return replace(self, failures=self.failures + 1, not_before_s=now_s + pause_s)
+
+
+def is_surveyable(fingerprint: str, read_at_s: float, now_s: float, full_read_s: float) -> bool:
+    """Says that a survey may vouch for a value with this fingerprint that was read then."""
+    return bool(fingerprint) and 0 <= now_s - read_at_s < full_read_s
+
+
+def cheapest(wanted: int, known: Surveys, now_s: float) -> Mode:
+    """The cheaper way to look after so many values that a survey may vouch for."""
+    if now_s < known.not_before_s:
+        return Mode.READ
+    return Mode.SURVEY if known.calls + known.size / READ_IN_KEYS < wanted else Mode.READ

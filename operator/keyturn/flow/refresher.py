@@ -12,8 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-from keyturn.decide.refresh import next_slot
+from keyturn.decide.refresh import FULL_READ_S, next_pass
 from keyturn.flow.audit import audited
+from keyturn.flow.changes import Changes
 from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, KeyturnError, ProviderError, Rejected, Unavailable, Unread
@@ -37,12 +38,14 @@ class Refresher:
         wake: Callable[[ObjectRef], None],
         *,
         cache_bytes: int = CACHE_BYTES,
+        full_read_s: float = FULL_READ_S,
     ) -> None:
         self._providers, self._audit, self._clock, self._wake = providers, audit, clock, wake
         self._shelves: dict[ObjectRef, Shelf] = {}
         self._wishes: dict[ObjectRef, dict[ObjectRef, frozenset[SourceRef]]] = {}
         self._room: OrderedDict[tuple[ObjectRef, SourceRef], int] = OrderedDict()
         self._room_left = cache_bytes
+        self._changes = Changes(audit, clock, full_read_s)
         # A key of this process alone: marks are compared with each other and never leave it.
         self._mark_key = secrets.token_bytes(32)
         self._closing: set[asyncio.Task[None]] = set()
@@ -142,12 +145,12 @@ class Refresher:
 
     async def _go_round(self, shelf: Shelf) -> None:
         """Reads what is due, slot by slot, until the shelf is closed."""
-        identity = shelf.object.uid
+        identity, away = shelf.object.uid, frozenset[float]()
         # Beginning at now, and not at the last slot: what was fetched on the way in is fresh.
         reached = self._clock.now().timestamp()
         while True:
             shelf.changed.clear()
-            slots = {interval: next_slot(identity, interval, reached) for interval in shelf.intervals}
+            slots = {interval: next_pass(identity, interval, reached, is_away=interval in away) for interval in shelf.intervals}
             if not slots:
                 await shelf.changed.wait()
                 reached = self._clock.now().timestamp()
@@ -157,13 +160,17 @@ class Refresher:
                 continue
             # Slots that went by while a pass was under way are not made up for.
             reached = max(target, self._clock.now().timestamp())
-            due_intervals = {interval for interval, slot in slots.items() if slot <= target}
-            due = [ref for ref, whos in shelf.wants.items() if not due_intervals.isdisjoint(whos.values())]
-            await self._pass(shelf, due)
+            due = frozenset(interval for interval, slot in slots.items() if slot <= target)
+            away = away - due | (due if await self._pass(shelf, due) else frozenset())
 
-    async def _pass(self, shelf: Shelf, due: Sequence[SourceRef]) -> None:
+    async def _pass(self, shelf: Shelf, intervals: frozenset[float]) -> bool:
+        """Looks after all that is wanted in these intervals; True where the provider did not answer."""
+        due = [ref for ref, whos in shelf.wants.items() if not intervals.isdisjoint(whos.values())]
         try:
-            await self._read(shelf, due, "refresh")
+            if left := await self._changes.unvouched(shelf, due, intervals):
+                await self._read(shelf, left, "refresh")
+            elif self._shelves.get(shelf.object.ref) is shelf:
+                self._let_pass(shelf, self._clock.now().timestamp())
         except KeyturnError:
             # Not swallowed: whoever wants these is woken below, meets the same error and reports it.
             shelf.drawn.clear()
@@ -172,6 +179,7 @@ class Refresher:
             for who in shelf.behind(ref):
                 shelf.note_drawn(ref, who)
                 self._wake(who)
+        return any(isinstance(held.answer, Unavailable) for ref in due if (held := shelf.held.get(ref)))
 
     async def _read(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str) -> Mapping[SourceRef, Answer]:
         entry = AuditEntry(
@@ -198,7 +206,7 @@ class Refresher:
             # To the end: the oldest stay in front.
             shelf.passing.pop(ref, None)
             shelf.passing[ref] = at
-        shelf.held[ref] = Held(self._mark(answer), at, answer)
+        shelf.held[ref] = Held(self._mark(answer), at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
         place = (shelf.object.ref, ref)
         self._room_left += self._room.pop(place, 0)
         if isinstance(answer, Value):

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from keyturn.decide.refresh import Surveys
 from keyturn.model.errors import ProviderError
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
@@ -19,18 +20,25 @@ Answer = Value | ProviderError
 
 @dataclass(slots=True)
 class Held:
-    """What was read last. ``answer`` None = dropped for room; ``mark`` still tells whether a new one differs."""
+    """What was read last. ``answer`` None = dropped for room; ``mark`` still tells whether a new one differs.
+
+    ``at``: when it was known to be so, by a read or a survey; ``read_at``: when it was read. Unix seconds.
+    ``fingerprint``: what a survey says of it while it is unchanged, '' where none can tell.
+    """
 
     mark: bytes
     at: float
     answer: Answer | None
+    fingerprint: str = ""
+    read_at: float = 0.0
 
 
 @dataclass(slots=True)
 class Shelf:
     """One incarnation and generation of a provider object, open; ``is_outdated`` once its log-in was replaced.
 
-    ``drawn`` has the mark of what each who wants something drew, or was woken for, last.
+    ``drawn`` has the mark of what each who wants something drew, or was woken for, last. ``surveys`` are by the
+    intervals that were due together: each has keys, and so a folder to list, of its own.
     """
 
     object: ProviderObject
@@ -40,6 +48,7 @@ class Shelf:
     intervals: Counter[float] = field(default_factory=Counter)
     passing: dict[SourceRef, float] = field(default_factory=dict)
     held: dict[SourceRef, Held] = field(default_factory=dict)
+    surveys: dict[frozenset[float], Surveys] = field(default_factory=dict)
     last_good: datetime | None = None
     rounds: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)

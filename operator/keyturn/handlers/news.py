@@ -14,10 +14,10 @@ from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.kube.client import decode
 from keyturn.kube.metadata import Metadata
-from keyturn.kube.objects import ObjectCache, managed_from, path_of, provider_from
+from keyturn.kube.objects import ObjectCache, is_echo, managed_from, path_of, provider_from
 from keyturn.model.errors import ClusterError, ObjectGone
 from keyturn.model.ids import Kind, ObjectRef, SecretRef
-from keyturn.model.objects import Managed, ProviderObject
+from keyturn.model.objects import Cached, Managed
 
 log = logging.getLogger("keyturn.news")
 
@@ -39,19 +39,25 @@ class News:
         if event == "DELETED":
             self.lose(ref, meta["uid"])
             return
-        if event is None and self._holds(ref, meta["uid"]):
+        if event is not None:
+            held = self.cache.held(ref)
+            if not is_echo(raw, held):
+                self.take(kind, raw, held)
+            return
+        if self._holds(ref, meta["uid"]):
             # Kopf listed anew: whatever was deleted meanwhile, it never says (cluster rule 23).
             self.suspicious.setdefault(kind, asyncio.Event()).set()
+        # In full: another schema's defaults change what is read without a new version.
         self.take(kind, raw)
 
-    def take(self, kind: Kind, raw: Mapping[str, Any]) -> None:
-        """An object as it stands."""
+    def take(self, kind: Kind, raw: Mapping[str, Any], known: Cached | None = None) -> None:
+        """An object as it stands. ``known``: the one that we hold, of which need not be read again what cannot have changed."""
         if kind is Kind.MANAGED_SECRET:
-            managed = managed_from(raw)
+            managed = managed_from(raw, known)
             if self.cache.put(managed):
                 self.world.queue.add(managed.ref, Lane.URGENT)
             return
-        provider = provider_from(kind, raw)
+        provider = provider_from(kind, raw, known)
         before = self.cache.provider(provider.ref)
         if self.cache.put(provider):
             self.world.queue.add(provider.ref, Lane.URGENT)
@@ -60,7 +66,7 @@ class News:
 
     def lose(self, ref: ObjectRef, uid: str) -> None:
         """The end of one incarnation."""
-        found: Managed | ProviderObject | None = self.cache.managed(ref) or self.cache.provider(ref)
+        found = self.cache.held(ref)
         if not self.cache.remove(ref, uid):
             return
         self.world.forget(ref)
@@ -99,7 +105,7 @@ class News:
         for namespace in namespaces or ("",):
             there |= await self.cache.list_uids(kind, namespace if kind.is_namespaced else "")
         for ref in self.cache.refs(kind):
-            found = self.cache.managed(ref) or self.cache.provider(ref)
+            found = self.cache.held(ref)
             if found is not None and there.get(ref) != found.uid and not await self.cache.is_alive(ref, found.uid):
                 log.info("%s went unnoticed by the watch", ref)
                 self.lose(ref, found.uid)
@@ -136,7 +142,7 @@ class News:
                 log.warning("cache of %s not compared: %s", kind.plural, error)
 
     def _holds(self, ref: ObjectRef, uid: str) -> bool:
-        found: Managed | ProviderObject | None = self.cache.managed(ref) or self.cache.provider(ref)
+        found = self.cache.held(ref)
         return found is not None and found.uid == uid
 
 

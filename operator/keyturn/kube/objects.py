@@ -34,43 +34,62 @@ _Key = TypeVar("_Key")
 _encode = msgspec.json.Encoder().encode
 
 
-def managed_from(raw: Mapping[str, Any]) -> Managed:
-    """A ManagedSecret as the API server holds it; a spec that cannot be parsed is kept as its `Rejected`."""
+def is_echo(raw: Mapping[str, Any], known: Cached | None) -> bool:
+    """Whether an event tells what we hold already. Nothing about an object changes without its version."""
     meta = raw["metadata"]
-    order: Order | Rejected
-    try:
-        order = parse_managed_secret(meta["name"], raw.get("spec") or {})
-    except Rejected as refusal:
-        order = refusal
+    is_same_version = known is not None and known.resource_version == meta.get("resourceVersion")
+    return is_same_version and _is_same_spec(meta, known)
+
+
+def managed_from(raw: Mapping[str, Any], known: Cached | None = None) -> Managed:
+    """A ManagedSecret as the API server holds it; a spec that cannot be parsed is kept as its `Rejected`.
+
+    ``known``: the object as we hold it, whose order is taken over where the spec is still the same.
+    """
+    meta = raw["metadata"]
     return Managed(
         ref=ObjectRef(Kind.MANAGED_SECRET, meta["namespace"], meta["name"]),
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         resource_version=meta.get("resourceVersion", ""),
         deleting="deletionTimestamp" in meta,
-        order=order,
+        order=known.order if isinstance(known, Managed) and _is_same_spec(meta, known) else _order(raw),
         status=status_from(raw.get("status") or {}),
         reconcile_token=(meta.get("annotations") or {}).get(RECONCILE_ANNOTATION, "")[:TOKEN_LIMIT],
     )
 
 
-def provider_from(kind: Kind, raw: Mapping[str, Any]) -> ProviderObject:
-    """A SecretProvider or ClusterSecretProvider as the API server holds it."""
+def provider_from(kind: Kind, raw: Mapping[str, Any], known: Cached | None = None) -> ProviderObject:
+    """A SecretProvider or ClusterSecretProvider as the API server holds it; ``known`` as in `managed_from`."""
     meta = raw["metadata"]
-    order: ProviderOrder | Rejected
-    try:
-        order = parse_provider(kind, raw.get("spec") or {}, meta.get("namespace", ""))
-    except Rejected as refusal:
-        order = refusal
     return ProviderObject(
         ref=ObjectRef(kind, meta.get("namespace", ""), meta["name"]),
         uid=meta["uid"],
         generation=meta.get("generation", 0),
         resource_version=meta.get("resourceVersion", ""),
         deleting="deletionTimestamp" in meta,
-        order=order,
+        order=known.order if isinstance(known, ProviderObject) and _is_same_spec(meta, known) else _provider_order(kind, raw),
         status=provider_status_from(raw.get("status") or {}),
     )
+
+
+def _order(raw: Mapping[str, Any]) -> Order | Rejected:
+    try:
+        return parse_managed_secret(raw["metadata"]["name"], raw.get("spec") or {})
+    except Rejected as refusal:
+        return refusal
+
+
+def _provider_order(kind: Kind, raw: Mapping[str, Any]) -> ProviderOrder | Rejected:
+    try:
+        return parse_provider(kind, raw.get("spec") or {}, raw["metadata"].get("namespace", ""))
+    except Rejected as refusal:
+        return refusal
+
+
+def _is_same_spec(meta: Mapping[str, Any], known: Cached | None) -> bool:
+    """Whether it is the incarnation and generation that we hold. A spec has no other way to change."""
+    return known is not None and known.generation > 0 and (meta["uid"], meta.get("generation")) == (known.uid, known.generation)
 
 
 @dataclass(slots=True)
@@ -84,6 +103,9 @@ class ObjectCache:
     _by_provider: dict[ObjectRef, set[ObjectRef]] = field(default_factory=dict)
     _namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _on_the_way: dict[ObjectRef, tuple[object, ...]] = field(default_factory=dict)
+
+    def held(self, ref: ObjectRef) -> Cached | None:
+        return self._objects.get(ref)
 
     def managed(self, ref: ObjectRef) -> Managed | None:
         found = self._objects.get(ref)
@@ -114,7 +136,7 @@ class ObjectCache:
     def put(self, found: Cached) -> bool:
         """Takes an object in; True where it brings news, False where it only echoes what we know or wrote."""
         before = self._objects.get(found.ref)
-        if before is not None and before.uid == found.uid and _is_older(found, before):
+        if before is not None and before.uid == found.uid and _is_before(found.resource_version, before.resource_version):
             return False
         self._objects[found.ref] = found
         if isinstance(before, Managed):
@@ -169,17 +191,17 @@ class ObjectCache:
     async def write(self, managed: Managed, status: Status) -> None:
         version = await self._write_status(replace(managed, status=status), status_as_dict(status))
         held = self.managed(managed.ref)
-        # The spec may have moved on while the status was on its way: only the status is ours to set.
-        if held is not None and held.uid == managed.uid:
-            self.put(replace(held, status=status, resource_version=_newer(held.resource_version, version)))
+        if held is not None and held.uid == managed.uid and not _is_before(version, held.resource_version):
+            self.put(replace(held, status=status, resource_version=version))
 
     async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
         version = await self._write_status(replace(provider, status=status), provider_status_as_dict(status))
         held = self.provider(provider.ref)
-        if held is not None and held.uid == provider.uid:
-            self.put(replace(held, status=status, resource_version=_newer(held.resource_version, version)))
+        if held is not None and held.uid == provider.uid and not _is_before(version, held.resource_version):
+            self.put(replace(held, status=status, resource_version=version))
 
     async def _write_status(self, told: Cached, status: Mapping[str, Any]) -> str:
+        """Gives the version that it made. Where the cache holds a later one by then, that has our status or another's since."""
         # The uid makes it a 409 for a successor of the same name, the version for whatever moved since we looked:
         # a replica that was stopped in mid-work must not write over the status of the one that took over.
         versions = {"uid": told.uid, "resourceVersion": told.resource_version}
@@ -246,16 +268,9 @@ def _essence(found: Cached) -> tuple[object, ...]:
     return (found.uid, found.generation, found.deleting, token, found.status)
 
 
-def _is_older(found: Cached, held: Cached) -> bool:
-    """Whether an event is from before what we hold. Versions of one resource are comparable as numbers (its source: KEP-5504)."""
+def _is_before(version: str, other: str) -> bool:
+    """Versions of one resource are comparable as numbers (its source: KEP-5504)."""
     try:
-        return int(found.resource_version) < int(held.resource_version)
+        return int(version) < int(other)
     except ValueError:
         return False
-
-
-def _newer(one: str, other: str) -> str:
-    try:
-        return max(one, other, key=int)
-    except ValueError:
-        return other

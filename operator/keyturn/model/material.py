@@ -22,6 +22,7 @@ class Cap(enum.Flag):
     UNDELETE = enum.auto()
     STAGE = enum.auto()
     TAGS = enum.auto()
+    SURVEY = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,10 +51,25 @@ class Meta:
 class Value:
     """A secret as the provider gave it.
 
-    ``version`` is the provider's own name for it, '' where it has none; ``text`` says that the
+    ``version`` is the provider's own name for it, '' where it has none; ``fingerprint`` is what a `Survey`
+    says of it while it is the same, '' where there are no surveys; ``text`` says that the
     bytes came from a source of text (a JSON or YAML member), not that they must be UTF-8.
     """
 
     data: Sensitive
     version: str = ""
     updated: datetime | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a provider told of many values at once, without giving them.
+
+    ``fingerprints`` has those that are there: one that is missing may be gone or may not, which a read tells.
+    ``size`` is how many secrets it went over, wanted or not, and ``calls`` how many calls it took.
+    """
+
+    fingerprints: Mapping[SourceRef, str]
+    size: int
+    calls: int = 1

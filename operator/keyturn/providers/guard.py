@@ -19,9 +19,9 @@ from functools import partial
 from typing import TypeVar, cast
 
 from keyturn.decide.retry import Backoff, Breaker, Bucket
-from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
-from keyturn.model.material import Cap, Meta, SourceRef, Value
-from keyturn.ports import Provider
+from keyturn.model.errors import AuthFailed, Invalid, ProviderError, Throttled, Unavailable
+from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
+from keyturn.ports import Provider, Surveyor
 from keyturn.providers.classify import classify
 
 Answer = Value | ProviderError
@@ -105,6 +105,11 @@ class Guard:
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         for meta in await self._call("list", partial(_gather, self._provider, prefix)):
             yield meta
+
+    async def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        if not isinstance(self._provider, Surveyor):
+            raise Invalid("this provider makes no surveys")
+        return await self._call("survey", partial(self._provider.survey, refs))
 
     async def validate(self) -> None:
         await self._call("validate", self._provider.validate)

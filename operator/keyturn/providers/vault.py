@@ -9,22 +9,40 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from keyturn.model.errors import AuthFailed, Invalid, ProviderError, Throttled, Unavailable
-from keyturn.model.material import Cap, Meta, SourceRef, Value
+from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.vault import VaultConfig
 from keyturn.ports import References
 from keyturn.providers.dial import Answer, Dialer, TooLong
-from keyturn.providers.vault_kv import Engine, Keys, folder_of, keys_of, metas, now_utc, path_of, value_of
+from keyturn.providers.vault_kv import (
+    Engine,
+    Keys,
+    common_folder,
+    fingerprints,
+    folder_of,
+    keys_of,
+    metas,
+    now_utc,
+    path_of,
+    place,
+    value_of,
+)
 from keyturn.providers.vault_login import Writer
 from keyturn.providers.vault_session import Session
+from keyturn.providers.vault_wire import unwrap
+
+_T = TypeVar("_T")
 
 AT_ONCE: Final = 16
 VALUE_LIMIT: Final = 2 << 20
 LIST_LIMIT: Final = 16 << 20
 _MUCH: Final = 64 << 10
+_UNKNOWN: Final = {400, 404, 405, 501}
+"""How servers answer that have no list with details."""
 MOST_KEYS: Final = 50_000
 MOST_FOLDERS: Final = 1_000
 
@@ -54,6 +72,9 @@ class VaultProvider:
         caps = Cap.GET | Cap.GET_MANY | Cap.LIST
         if self._config.engine == 2:
             caps |= Cap.VERSIONS
+        # Until the server was asked it may be one that has them: asking is cheap, and done once.
+        if self._has_details is not False:
+            caps |= Cap.SURVEY
         return caps | Cap.LIST_HAS_VERSION if self._has_details else caps
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
@@ -110,6 +131,26 @@ class VaultProvider:
                 if meta.key.startswith(prefix):
                     yield meta
 
+    async def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        """By OpenBao's details of the folder that holds all keys of an engine: a call for each engine."""
+        self._session.check_open()
+        self._check_details()
+        engines: dict[Engine, dict[SourceRef, str]] = {}
+        for ref in refs:
+            engine, inner = place(self._config, ref.key)
+            engines.setdefault(engine, {})[ref] = inner
+        found: dict[SourceRef, str] = {}
+        size = 0
+        for engine, inners in engines.items():
+            folder = common_folder(inners.values())
+            names = {ref: inner[len(folder) :].removeprefix("/") for ref, inner in inners.items()}
+            answer = await self._ask_details(engine, folder)
+            self._check_details()
+            told, count = await _worked(answer, partial(fingerprints, answer, engine, names, now_utc()))
+            found |= told
+            size += count
+        return Survey(found, size, len(engines))
+
     async def validate(self) -> None:
         await self._session.prove()
 
@@ -128,15 +169,24 @@ class VaultProvider:
         """All keys beneath a folder by one call, where the server is an OpenBao that lets us; else None."""
         if self._has_details is False:
             return None
+        answer = await self._ask_details(engine, folder)
+        # It takes a right of its own; the names may be open to us all the same.
+        is_refused = answer.status in {401, 403} | _UNKNOWN
+        return None if is_refused else await self._read_list(answer, engine)
+
+    def _check_details(self) -> None:
+        if self._has_details is False:
+            raise Invalid("this engine does not list keys with their versions")
+
+    async def _ask_details(self, engine: Engine, folder: str) -> Answer:
+        """The answer to a request for details, after noting what it says of whether the server has them."""
         answer = await self._ask_list(engine.detail_path(folder), engine)
-        if answer.status in {401, 403}:
-            return None  # it takes a right of its own; the names may be open to us all the same
-        if answer.status in {400, 404, 405, 501}:
+        # Where there is no engine, there may be one later.
+        if answer.status in _UNKNOWN and not (answer.status == 404 and unwrap(answer).errors):
             self._has_details = False
-            return None
-        keys = await self._read_list(answer, engine)
-        self._has_details = True
-        return keys
+        elif answer.status == 200:
+            self._has_details = True
+        return answer
 
     async def _walk(self, engine: Engine, folder: str, prefix: str) -> AsyncIterator[tuple[str, Keys]]:
         """The names in each folder beneath one, where they can begin with ``prefix``: a call for each."""
@@ -164,5 +214,9 @@ class VaultProvider:
         raise Invalid(problem)
 
     async def _read_list(self, answer: Answer, engine: Engine) -> Keys | None:
-        # Ten thousand keys with their details take longer to read than others may be kept waiting.
-        return await asyncio.to_thread(keys_of, answer, engine) if len(answer.body) > _MUCH else keys_of(answer, engine)
+        return await _worked(answer, partial(keys_of, answer, engine))
+
+
+async def _worked(answer: Answer, work: Callable[[], _T]) -> _T:
+    """What comes of work on an answer. Ten thousand keys with their details take longer than others may be kept waiting."""
+    return await asyncio.to_thread(work) if len(answer.body) > _MUCH else work()

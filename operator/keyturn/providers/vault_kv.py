@@ -4,9 +4,10 @@ Asks nothing: paths go out, answers come in. A value leaves here wrapped, and it
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -20,6 +21,9 @@ from keyturn.providers.vault_wire import Envelope, encode, failure, unwrap
 
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
+_SKEW: Final = timedelta(minutes=1)
+"""How far the server's clock may be ahead of ours. What it deletes within that time is read, whatever its list says."""
+
 
 class _Version(msgspec.Struct):
     """Of one version of a key. ``deletion_time`` is '' where none was set, and may be still to come."""
@@ -28,6 +32,13 @@ class _Version(msgspec.Struct):
     deletion_time: str = ""
     destroyed: bool = False
     version: int = 0
+
+    def is_there(self, now: datetime) -> bool:
+        return not self.destroyed and not _is_past(self.deletion_time, now)
+
+    def named(self, number: str) -> str:
+        """The version as it is there. With its time: a key that is deleted for good and made anew begins at 1 again."""
+        return f"{number} of {self.created_time.isoformat() if self.created_time else ''}"
 
 
 class _Data(msgspec.Struct):
@@ -119,7 +130,8 @@ def value_of(config: VaultConfig, ref: SourceRef, answer: Answer) -> Value:
         )
     if bytes(read.data) == b"null":
         raise NotFound(f"{ref} is deleted at Vault (version {read.metadata.version})", request_id=envelope.request_id)
-    return Value(Sensitive(_object(bytes(read.data), ref)), str(read.metadata.version), read.metadata.created_time)
+    state, number = read.metadata, str(read.metadata.version)
+    return Value(Sensitive(_object(bytes(read.data), ref)), number, state.created_time, state.named(number))
 
 
 def _absence(config: VaultConfig, ref: SourceRef, envelope: Envelope) -> ProviderError:
@@ -183,10 +195,26 @@ def metas(folder: str, mount_prefix: str, keys: Keys, now: datetime) -> Iterator
 
 
 def _detailed(key: str, detail: _Detail, now: datetime) -> Meta:
-    newest = detail.versions.get(str(detail.current_version), _Version())
-    is_there = not newest.destroyed and not _is_past(newest.deletion_time, now)
-    fingerprint = str(detail.current_version) + ("" if is_there else f" gone {newest.deletion_time or 'for good'}")
+    number = str(detail.current_version)
+    newest = detail.versions.get(number, _Version())
+    is_there = newest.is_there(now)
+    fingerprint = newest.named(number) + ("" if is_there else f" gone {newest.deletion_time or 'for good'}")
     return Meta(key, fingerprint, detail.updated_time, detail.custom_metadata or {}, is_there)
+
+
+def fingerprints(answer: Answer, engine: Engine, wanted: Mapping[SourceRef, str], now: datetime) -> tuple[dict[SourceRef, str], int]:
+    """What a list with details says of references, each with its name in the list; and how many keys the list has.
+
+    Of those alone whose version is there, and stays there for a while. Raises as `keys_of`.
+    """
+    keys, found = keys_of(answer, engine) or Keys(), {}
+    for ref, name in wanted.items():
+        if detail := keys.key_info.get(name):
+            number = ref.version or str(detail.current_version)
+            state = detail.versions.get(number)
+            if state and state.is_there(now + _SKEW):
+                found[ref] = state.named(number)
+    return found, len(keys.keys)
 
 
 def _is_past(text: str, now: datetime) -> bool:
@@ -204,3 +232,10 @@ def now_utc() -> datetime:
 def folder_of(prefix: str) -> str:
     """The deepest folder that holds every key which begins with ``prefix``; '' is the top."""
     return prefix.rpartition("/")[0]
+
+
+def common_folder(keys: Collection[str]) -> str:
+    """The deepest folder that holds all these keys; '' is the top."""
+    # What the first and the last in order have in common, all between them have.
+    first, last = folder_of(min(keys)).split("/"), folder_of(max(keys)).split("/")
+    return "/".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))

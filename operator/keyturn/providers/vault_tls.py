@@ -3,8 +3,10 @@
 Reads nothing: the PEM texts are handed in. Says nothing of what was in them.
 """
 
+import os
 import ssl
 import tempfile
+from typing import IO
 
 from keyturn.model.errors import AuthFailed
 from keyturn.model.sensitive import Sensitive
@@ -33,14 +35,19 @@ def context(authority: Sensitive | None, named: str, pair: tuple[Sensitive, Sens
 
 def _load(tls: ssl.SSLContext, certificate: Sensitive, key: Sensitive, named: str) -> None:
     is_pair = True
-    # Python loads client certificates from files only; this one is gone before anything else runs.
-    with tempfile.NamedTemporaryFile() as pair:
+    # Python loads client certificates from files only; this one is in memory, where there is such a thing, and gone at once.
+    with _nameless() as pair:
         pair.write(certificate.reveal().rstrip() + b"\n" + key.reveal())
         pair.flush()
         try:
             # A password is never asked for: without this an encrypted key would wait at a terminal.
-            tls.load_cert_chain(pair.name, password="")
+            tls.load_cert_chain(f"/dev/fd/{pair.fileno()}", password="")
         except (ssl.SSLError, ValueError):
             is_pair = False
     if not is_pair:
         raise AuthFailed(f"{named}: certificate and key are no pair in PEM, or the key is encrypted")
+
+
+def _nameless() -> IO[bytes]:
+    """A file that nobody can find: a pod's root is read-only, and it has no /tmp."""
+    return os.fdopen(os.memfd_create("pair"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

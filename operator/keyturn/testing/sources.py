@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from keyturn.model.errors import KeyturnError, NotFound, ProviderError, Unavailable
 from keyturn.model.ids import ObjectRef
-from keyturn.model.material import Cap, Meta, SourceRef, Value
+from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.order import FileConfig, ProviderOrder
 from keyturn.model.sensitive import Sensitive
 from keyturn.ports import Provider
@@ -14,19 +15,38 @@ from keyturn.testing.records import Tape
 
 @dataclass(slots=True)
 class FakeSource:
-    """What one provider holds. ``down`` fails every call; an error in ``values`` fails that key; ``refused`` fails the opening."""
+    """What one provider holds. ``down`` fails every call; an error in ``values`` fails that key; ``refused`` fails the opening.
+
+    ``is_surveyed``: it can tell by one call what changed; ``unlisted`` references are left out of that, ``others`` says how many
+    more lie where a reference does, ``denied`` fails it, and ``prints`` are fingerprints that do not follow their values.
+    """
 
     values: dict[str, str | ProviderError] = field(default_factory=dict)
     down: ProviderError | None = None
     refused: KeyturnError | None = None
     calls: list[tuple[SourceRef, ...]] = field(default_factory=list)
     log_ins: int = 0
+    is_surveyed: bool = False
+    unlisted: set[str] = field(default_factory=set)
+    others: dict[str, int] = field(default_factory=dict)
+    denied: ProviderError | None = None
+    prints: dict[str, str] = field(default_factory=dict)
+    surveys: list[tuple[SourceRef, ...]] = field(default_factory=list)
 
     def answer(self, ref: SourceRef) -> Value | ProviderError:
         found = self.values.get(str(ref))
         if found is None:
             return NotFound(f"there is no {ref}")
-        return found if isinstance(found, ProviderError) else Value(Sensitive.of(found), ref.version)
+        if isinstance(found, ProviderError):
+            return found
+        fingerprint = self.prints.get(str(ref), sha256(found.encode()).hexdigest()) if self.is_surveyed else ""
+        return Value(Sensitive.of(found), ref.version, fingerprint=fingerprint)
+
+    def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        told = {ref: answer for ref in refs if str(ref) not in self.unlisted and isinstance(answer := self.answer(ref), Value)}
+        return Survey(
+            {ref: value.fingerprint for ref, value in told.items()}, len(told) + sum(self.others.get(str(ref), 0) for ref in refs)
+        )
 
 
 @dataclass(slots=True)
@@ -40,7 +60,8 @@ class FakeSourceProvider:
 
     @property
     def caps(self) -> Cap:
-        return Cap.GET | Cap.GET_MANY | Cap.LIST
+        caps = Cap.GET | Cap.GET_MANY | Cap.LIST
+        return caps | Cap.SURVEY if self.source.is_surveyed else caps
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         self._check()
@@ -49,6 +70,14 @@ class FakeSourceProvider:
         if self.source.down is not None:
             raise self.source.down
         return {ref: self.source.answer(ref) for ref in refs}
+
+    async def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        self._check()
+        self.tape.note("survey", self.name)
+        self.source.surveys.append(tuple(refs))
+        if failure := self.source.down or self.source.denied:
+            raise failure
+        return self.source.survey(refs)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         self._check()
