@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from functools import partial
 
 from builders import entry, managed, msec, order, provider, sprov, staged, target_ref
 from keyturn.decide.refresh import AGAIN_S, next_slot
@@ -260,6 +261,7 @@ async def test_a_change_during_a_restart_arrives_also_where_another_object_saw_i
 
 @staged
 async def test_the_return_of_a_provider_that_was_away_is_seen_long_before_the_next_slot(stage: Stage) -> None:
+    stage.providers.wrap = partial(Guard, clock=asyncio.get_running_loop().time)
     stage.cluster.put(managed())
     stage.start()
     await stage.quiet()
@@ -273,6 +275,7 @@ async def test_the_return_of_a_provider_that_was_away_is_seen_long_before_the_ne
 
 @staged
 async def test_a_provider_that_is_away_is_asked_once_in_some_seconds_for_all(stage: Stage) -> None:
+    stage.providers.wrap = partial(Guard, clock=asyncio.get_running_loop().time)
     for n in range(50):
         stage.cluster.put(managed(f"app-{n}"))
     stage.start()
