@@ -81,7 +81,9 @@ def _number(value: float, figure: Figure) -> str:
 
 
 def _bound(value: float | None, figure: Figure) -> str:
-    return _DASH if value is None else f"{'≥' if figure.is_floor else '≤'} {value:,g}"
+    if value is None:
+        return _DASH
+    return "0" if value == 0 else f"{'≥' if figure.is_floor else '≤'} {value:,g}"
 
 
 def _word(figure: Figure, m: Measurement) -> str:

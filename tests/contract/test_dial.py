@@ -270,5 +270,8 @@ async def test_the_log_tells_why_once_in_a_while_and_nothing_that_was_sent(opene
     await failed(refused)
     told = [(record.getMessage(), vars(record)["server"], vars(record)["why"]) for record in caplog.records]
     server = "http://127.0.0.1:1"
-    assert told == [("no answer", server, "ConnectionRefusedError"), ("no answer", server, "its address is not allowed")]
+    assert told == [
+        ("no answer", server, "ConnectionRefusedError"),
+        ("no answer", server, "its address is not allowed; see --allow-addresses"),
+    ]
     assert "kt-canary" not in str([vars(record) for record in caplog.records])

@@ -115,18 +115,18 @@ def vaults(status: int, **more: object) -> web.Response:
 
 ANSWERS: dict[str, tuple[web.Response, type[ProviderError], str]] = {
     "bad request": (vaults(400), Invalid, "Vault cannot make sense of the key db (HTTP 400); check path, version and key"),
-    "denied": (vaults(403, request_id="r-1"), AccessDenied, "Vault refuses this identity the key db (request r-1)"),
+    "denied": (vaults(403, request_id="abc-1"), AccessDenied, "Vault refuses this identity the key db (request abc-1)"),
     "unauthorized": (vaults(401), AccessDenied, "Vault refuses this identity the key db"),
     "not allowed": (vaults(405), Invalid, "Vault cannot make sense of the key db (HTTP 405); check path, version and key"),
     "behind": (vaults(412), Unavailable, "this node of Vault is behind the others (HTTP 412)"),
     "standby": (vaults(473), Unavailable, "this node of Vault is behind the others (HTTP 473)"),
     "throttled without seconds": (vaults(429), Throttled, "Vault asks for a pause"),
-    "failed": (vaults(500, request_id="r-2"), Unavailable, "Vault failed (HTTP 500) (request r-2)"),
+    "failed": (vaults(500, request_id="abc-2"), Unavailable, "Vault failed (HTTP 500) (request abc-2)"),
     "sealed": (vaults(503), Unavailable, "Vault is sealed or not ready (HTTP 503)"),
     "another engine": (
-        web.json_response({"request_id": "r-3", "data": {"password": PROSE}}),
+        web.json_response({"request_id": "abc-3", "data": {"password": PROSE}}),
         Invalid,
-        "the engine of db does not answer as version 2 does; set the provider's version (request r-3)",
+        "the engine of db does not answer as version 2 does; set the provider's version (request abc-3)",
     ),
     "a list for data": (
         web.json_response({"request_id": "r", "data": {"data": [PROSE], "metadata": {"version": 1}}}),
@@ -172,7 +172,7 @@ async def test_a_value_that_is_too_large_is_invalid_and_its_neighbours_are_read(
         answers = await provider.get_many([SourceRef("large"), SourceRef("db")])
         await provider.close()
     assert isinstance(large := answers[SourceRef("large")], Invalid)
-    assert str(large) == "large is too large: Vault's answer has more than 2 MiB"
+    assert str(large) == "large is too large: Vault's answer has more than 1536 KiB"
     assert password(answers[SourceRef("db")]) == value
 
 

@@ -52,8 +52,8 @@ def run(cluster: Cluster, screen: Screen) -> None:
         try:
             screen.heading("Until Ctrl-C:")
             screen.command(f"export KUBECONFIG={cluster.kubeconfig}")
-            screen.command("kubectl apply -f deploy/examples")
-            screen.note(f"A kubectl that fits is {cluster.program}")
+            screen.command("kubectl create namespace shop && kubectl apply -f deploy/examples/fake.yaml")
+            screen.note(f"A kubectl that fits is {cluster.program}; each of the other examples says at its top what it needs")
             screen.note(f"The file provider reads below {sources}")
             screen.note(f"The operator writes to {cluster.folder}/operator.log")
             while not (ended := [name for name, returncode in cluster.hold.returncodes().items() if returncode is not None]):

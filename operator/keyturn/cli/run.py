@@ -1,6 +1,7 @@
 """``keyturn run``: the operator process."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,11 @@ from keyturn.model.durations import seconds
 from keyturn.settings import Settings
 
 _DEFAULTS = Settings()
+
+DEEPEST = 12_000
+"""The API server takes JSON of 10,000 levels (its source: encoding/json), managedFields of tenants included; Python's own limit
+of 1,000 would end the process. More would overflow the C stack, which decoders use, before it is reached.
+"""
 
 
 class Duration(click.ParamType[float]):
@@ -170,6 +176,7 @@ def run(**flags: Any) -> None:
     )
     _check_terms(settings)
     telemetry.set_up_logs(settings.log_level)
+    sys.setrecursionlimit(DEEPEST)
     asyncio.run(app.run(settings))
 
 

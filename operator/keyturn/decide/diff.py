@@ -45,7 +45,8 @@ def diff(managed: Managed, order: Order, desired: Desired, sight: Sight) -> Plan
     as_ordered = not once_ours and not unowned and not _extra_owner(managed, desired, live) and stands(desired, live)
     if as_ordered and _has_its_type(managed, desired, live):
         return Plan(Action.NOTHING, desired, live, retire=former)
-    is_drift = managed.status.generation == managed.generation and managed.status.revision == desired.revision
+    # Where only the type is in doubt, nobody has changed anything.
+    is_drift = not as_ordered and managed.status.generation == managed.generation and managed.status.revision == desired.revision
     return Plan(
         Action.CHANGE,
         desired,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from keyturn.decide.select import extract
+from keyturn.decide.select import Work, extract
 from keyturn.model.errors import (
     AccessDenied,
     AuthFailed,
@@ -43,8 +43,9 @@ def gather(order: Order, material: Material, *, was_synced: bool) -> dict[str, S
     data: dict[str, Sensitive] = {}
     missing: list[Entry] = []
     failed: list[ProviderError] = []
+    work = Work()
     for entry in order.entries:
-        match _answer(entry, material):
+        match _answer(entry, material, work):
             case Sensitive() as value:
                 data[entry.secret_key] = value
             case NotFound() if entry.default is not None:
@@ -64,12 +65,12 @@ def gather(order: Order, material: Material, *, was_synced: bool) -> dict[str, S
     return data
 
 
-def _answer(entry: Entry, material: Material) -> Sensitive | ProviderError:
+def _answer(entry: Entry, material: Material, work: Work) -> Sensitive | ProviderError:
     got = material[entry.provider, entry.source]
     if isinstance(got, ProviderError):
         return got
     try:
-        return extract(got, entry)
+        return extract(got, entry, work)
     except ProviderError as error:
         return error
 

@@ -9,6 +9,12 @@ from enum import Enum
 
 from keyturn.model.lease import Lease, Terms
 
+LONGEST_S = 600.0
+"""The longest life of a holder that did not renew, in seconds."""
+
+LAST_EPOCH = 2**31 - 1
+"""The API's own limit (its source: coordination.k8s.io LeaseSpec, an int32); after it epochs begin anew."""
+
 
 class Step(Enum):
     """What to do about the lease now."""
@@ -44,7 +50,8 @@ def is_ours(lease: Lease, me: str, epoch: int | None) -> bool:
 
 def dies_in_s(seen: Sighting, now: float, terms: Terms) -> float:
     """How long the holder may still be alive; nothing or less: it is dead."""
-    return seen.since + (seen.lease.duration_s or terms.duration_s) - now
+    # Nobody promises for years: a record that says so was edited.
+    return seen.since + min(seen.lease.duration_s or terms.duration_s, LONGEST_S) - now
 
 
 def next_step(seen: Sighting, me: str, epoch: int | None, now: float, terms: Terms) -> Step:
@@ -63,7 +70,7 @@ def claimed(seen: Sighting, step: Step, me: str, epoch: int | None, at: str, ter
     Where somebody deleted the record, its epoch goes on from the last that we know.
     """
     kept = replace(seen.lease, holder=me, renewed=at, duration_s=terms.told_s)
-    return kept if step is Step.RENEW else replace(kept, acquired=at, transitions=max(kept.transitions, epoch or 0) + 1)
+    return kept if step is Step.RENEW else replace(kept, acquired=at, transitions=max(kept.transitions, epoch or 0) % LAST_EPOCH + 1)
 
 
 def released(lease: Lease) -> Lease:

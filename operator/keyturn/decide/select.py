@@ -6,14 +6,19 @@ was read.
 
 import binascii
 import re
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from keyturn.decide import jsontext, paths
 from keyturn.decide.jsontext import Json
 from keyturn.model.errors import Invalid, NotFound, Rejected
-from keyturn.model.material import Value
+from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import Decoding, Entry
 from keyturn.model.sensitive import Sensitive
+
+MOST_PARSED = 2 << 20
+MOST_DECODED = 16 << 20
+"""In bytes, for one order: a Secret holds 1 MiB, and what takes a second of one object's time takes it of everybody's."""
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
 _BASE64_URL = re.compile(rb"[A-Za-z0-9_-]*+={0,2}")
@@ -21,17 +26,39 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _URL_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
-def extract(value: Value, entry: Entry) -> Sensitive:
+@dataclass(slots=True)
+class Work:
+    """What one order has had taken apart so far: each document once, and no more of all than keeps the others waiting for a moment."""
+
+    documents: dict[tuple[object, SourceRef], Json | Invalid] = field(default_factory=dict)
+    parsed: int = 0
+    decoded: int = 0
+
+
+def extract(value: Value, entry: Entry, work: Work) -> Sensitive:
     """Gives the bytes that ``entry`` asks for.
 
-    Raises `NotFound` for a property that is not there, `Invalid` where the value cannot hold one or
-    does not decode, and `Rejected` for a property that is no path.
+    Raises `NotFound` for a property that is not there, `Invalid` where the value cannot hold one, does not decode or is too
+    much with all that the order had before, and `Rejected` for a property that is no path.
     """
-    return _decode(_property(value.data, entry) if entry.property else value.data, entry)
+    found = _property(value.data, entry, work) if entry.property else value.data
+    if entry.decoding is not Decoding.NONE:
+        work.decoded += len(found)
+        if work.decoded > MOST_DECODED:
+            raise _invalid(entry, f"with it more than {MOST_DECODED >> 20} MiB are to be decoded; split the ManagedSecret")
+    return _decode(found, entry)
 
 
-def _property(data: Sensitive, entry: Entry) -> Sensitive:
-    document = _document(data, entry)
+def _property(data: Sensitive, entry: Entry, work: Work) -> Sensitive:
+    known = (entry.provider, entry.source)
+    if known not in work.documents:
+        try:
+            work.documents[known] = _document(data, entry, work)
+        except Invalid as error:
+            work.documents[known] = error.with_traceback(None)
+    document = work.documents[known]
+    if isinstance(document, Invalid):
+        raise document.with_traceback(None)
     try:
         found = _find(document, entry)
     except LookupError:
@@ -53,7 +80,10 @@ def _find(document: Json, entry: Entry) -> Json:
     return paths.find(document, names)
 
 
-def _document(data: Sensitive, entry: Entry) -> Json:
+def _document(data: Sensitive, entry: Entry, work: Work) -> Json:
+    work.parsed += len(data)
+    if work.parsed > MOST_PARSED:
+        raise _invalid(entry, f"with it more than {MOST_PARSED >> 20} MiB of JSON are to be taken apart; split the ManagedSecret")
     problem = ""
     document: Json = None
     try:

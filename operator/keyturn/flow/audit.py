@@ -2,18 +2,26 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import Busy, KeyturnError
 from keyturn.ports import AuditLog
 
 
+@dataclass(slots=True)
+class Result:
+    """How it ended where nothing was raised; a ``reason`` says that it failed all the same."""
+
+    reason: str = ""
+
+
 @asynccontextmanager
-async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[None]:
+async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[Result]:
     """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
-    intent = await log.intend(entry)
+    intent, result = await log.intend(entry), Result()
     try:
-        yield
+        yield result
     except KeyturnError as error:
         # Without an answer nobody knows whether the request did its work.
         await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, error.reason)
@@ -22,4 +30,4 @@ async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[None]:
         # Cancelled or worse: the request may have arrived.
         await log.settle(intent, Outcome.UNKNOWN)
         raise
-    await log.settle(intent, Outcome.SUCCESS)
+    await log.settle(intent, Outcome.FAILURE if result.reason else Outcome.SUCCESS, result.reason)

@@ -3,7 +3,7 @@
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from keyturn.flow.audit import audited
+from keyturn.flow.audit import Result, audited
 from keyturn.flow.phases import awaited
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
@@ -101,7 +101,7 @@ async def _delete(action: str, live: Live, managed: Managed, world: World) -> No
     world.telemetry.wrote("secret-delete")
 
 
-def _effect(entry: AuditEntry, world: World) -> AbstractAsyncContextManager[None]:
+def _effect(entry: AuditEntry, world: World) -> AbstractAsyncContextManager[Result]:
     """No intent without the right to act; the writer itself asks again right before it sends."""
     world.fence.check()
     return audited(world.audit, entry)

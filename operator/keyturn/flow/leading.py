@@ -134,6 +134,8 @@ class Leading:
 
     async def _look(self) -> None:
         found = await self.leases.read()
+        if found is None and self._seen is not None and self._seen.lease.holder:
+            return  # deleted by somebody: its holder may act until it hears of it, so its life is waited out
         self._seen = sight(self._seen, found or Lease(), self.monotonic())
 
     def _begin(self) -> bool:
@@ -153,7 +155,7 @@ class Leading:
 
 def begin_term(world: World, refs: Iterable[ObjectRef]) -> None:
     """All objects are looked at as after a restart: another replica may have worked on them, and nobody else refreshes them."""
-    world.refresher.close_shelves()
+    world.refresher.reopen()
     world.memories.clear()
     world.started = world.clock.now()
     world.queue.open()
@@ -165,7 +167,7 @@ def begin_term(world: World, refs: Iterable[ObjectRef]) -> None:
 def end_term(world: World) -> None:
     """Nothing is begun any more, no provider is read, and what was read is forgotten: it will be old when it is our turn again."""
     world.queue.close()
-    world.refresher.close_shelves()
+    world.refresher.shut()
 
 
 def _told(error: ClusterError | TimeoutError) -> str:

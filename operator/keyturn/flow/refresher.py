@@ -17,7 +17,7 @@ from keyturn.flow.audit import audited
 from keyturn.flow.changes import Changes
 from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import AuditUnavailable, KeyturnError, ProviderError, Rejected, Unavailable, Unread
+from keyturn.model.errors import AuditUnavailable, KeyturnError, NotLeading, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
@@ -49,12 +49,15 @@ class Refresher:
         # A key of this process alone: marks are compared with each other and never leave it.
         self._mark_key = secrets.token_bytes(32)
         self._closing: set[asyncio.Task[None]] = set()
+        self._is_shut = False
 
     def shelf(self, provider: ProviderObject) -> Shelf:
-        """The open shelf of this incarnation and generation. Raises `Rejected` or `MissingExtra`."""
+        """The open shelf of this incarnation and generation. Raises `Rejected`, `MissingExtra` or `NotLeading`."""
         shelf = self._shelves.get(provider.ref)
         if shelf is not None and not shelf.is_outdated and shelf.object.is_same_order(provider):
             return shelf
+        if self._is_shut:
+            raise NotLeading("providers are read by the replica that leads")
         if isinstance(provider.order, Rejected):
             raise provider.order.with_traceback(None)
         opened = Shelf(provider, self._providers.open(provider.order, provider.ref))
@@ -132,14 +135,19 @@ class Refresher:
         if shelf is not None:
             self._close(shelf)
 
-    def close_shelves(self) -> None:
-        """Ends all rounds, and forgets all that was read; who asks next has its provider opened anew."""
+    def shut(self) -> None:
+        """Ends all rounds, and forgets all that was read; until `reopen` nothing is opened, whoever still asks."""
+        self._is_shut = True
         for ref in list(self._shelves):
             self.close_shelf(ref)
 
+    def reopen(self) -> None:
+        """Whoever asks has its provider opened anew."""
+        self._is_shut = False
+
     async def close(self) -> None:
         """Ends all rounds and closes all providers."""
-        self.close_shelves()
+        self.shut()
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -186,8 +194,10 @@ class Refresher:
             "provider.read", str(shelf.object.ref), str(shelf.object.ref), trigger, tuple(map(str, refs[:100])), {"count": str(len(refs))}
         )
         try:
-            async with audited(self._audit, entry):
+            async with audited(self._audit, entry) as result:
                 answers = await shelf.provider.get_many(refs)
+                failures = [answer.reason for answer in answers.values() if isinstance(answer, ProviderError)]
+                result.reason = failures[0] if failures and len(failures) == len(answers) else ""
         except AuditUnavailable as refusal:
             raise Unread(str(refusal)) from refusal
         now = self._clock.now()

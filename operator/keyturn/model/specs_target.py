@@ -136,7 +136,7 @@ class Template(Spec):
 
     type: SecretType | None = None
     """Type of the Secret. Allowed are Opaque, kubernetes.io/tls, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg,
-    kubernetes.io/basic-auth, kubernetes.io/ssh-auth, and those that the operator's flag --allow-secret-types adds. The type
+    kubernetes.io/basic-auth, kubernetes.io/ssh-auth, and those that the operator's flag --allow-secret-type adds. The type
     of a Secret cannot be changed, so another type means that it is deleted and made anew. Default: Opaque."""
 
     metadata: TemplateMetadata | None = None

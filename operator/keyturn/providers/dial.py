@@ -138,7 +138,7 @@ class Line:
         """Literal addresses come past the resolver, in any spelling that a library knows: here they all come by."""
         family, kind, protocol, _, address = target
         if self._rules is not None and not may_dial(str(address[0]), self._rules):
-            raise _Useless("its address is not allowed")
+            raise _Useless("its address is not allowed; see --allow-addresses")
         return socket.socket(family, kind, protocol)
 
     def _tell(self, error: Exception) -> None:
@@ -170,7 +170,7 @@ class _Names(AbstractResolver):
         addresses = await _look_up(host, family)
         # One that is refused spoils the name: to try the others would tell of it, and who answers so is up to no good.
         if self._rules is not None and not all(may_dial(address, self._rules) for address in addresses):
-            raise _Useless("its name stands for an address that is not allowed")
+            raise _Useless("its name stands for an address that is not allowed; see --allow-addresses")
         return [
             ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
             for address in addresses

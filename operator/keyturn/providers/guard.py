@@ -51,8 +51,11 @@ class Pace:
 LOCAL = Pace(backoff=Backoff(base_s=0.5, cap_s=5.0))
 """For what is on this machine: nobody has to be spared, so it is asked again soon."""
 
-REMOTE = Pace(concurrency=16, batch=64, backoff=Backoff(base_s=1.0, cap_s=5.0))
-"""For a server: while it is away one probe in some seconds goes out, so that its return is seen within any sensible interval."""
+REMOTE = Pace(deadline_s=12.0, concurrency=4, batch=64, backoff=Backoff(base_s=1.0, cap_s=5.0))
+"""For a server, whose dialer gives up before the deadline does.
+
+While it is away one probe in some seconds goes out, so that its return is seen within any sensible interval.
+"""
 
 
 @dataclass(slots=True, eq=False)

@@ -37,8 +37,12 @@ from keyturn.providers.vault_wire import unwrap
 
 _T = TypeVar("_T")
 
-AT_ONCE: Final = 16
-VALUE_LIMIT: Final = 2 << 20
+AT_ONCE: Final = 8
+"""In one call. With the guard's four calls that is all that the dialer's pool holds, so that nothing waits there."""
+
+VALUE_LIMIT: Final = 3 << 19
+"""A Secret holds 1 MiB, and so does a key by the servers' own default; JSON may spell it half as long again."""
+
 LIST_LIMIT: Final = 16 << 20
 _MUCH: Final = 64 << 10
 _UNKNOWN: Final = {400, 404, 405, 501}
@@ -110,7 +114,7 @@ class VaultProvider:
         try:
             return value_of(self._config, ref, await self._session.ask(path, limit=VALUE_LIMIT))
         except TooLong:
-            return Invalid(f"{ref} is too large: Vault's answer has more than {VALUE_LIMIT >> 20} MiB")
+            return Invalid(f"{ref} is too large: Vault's answer has more than {VALUE_LIMIT >> 10} KiB")
         except ProviderError as error:
             return error.with_traceback(None)
 

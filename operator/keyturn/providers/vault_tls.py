@@ -6,31 +6,47 @@ Reads nothing: the PEM texts are handed in. Says nothing of what was in them.
 import os
 import ssl
 import tempfile
+from functools import lru_cache
 from typing import IO
 
 from keyturn.model.errors import AuthFailed
 from keyturn.model.sensitive import Sensitive
 
+LONGEST_AUTHORITY = 64 << 10
+"""In bytes. OpenSSL reads them in one piece, and nothing else of the process runs meanwhile."""
+
 
 def context(authority: Sensitive | None, named: str, pair: tuple[Sensitive, Sensitive] | None, pair_named: str) -> ssl.SSLContext:
     """``authority`` None trusts the system's certificates; ``pair`` is certificate and key. Raises `AuthFailed`.
 
-    It reads files, and takes some milliseconds: not for the event loop.
+    It reads files, and takes some milliseconds: not for the event loop. Who trusts the same has the same one, where there is
+    no client certificate: each would cost as much memory as what it trusts, and the system's trust is near a megabyte.
     """
-    is_read = False
-    tls = ssl.create_default_context() if authority is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if authority is not None:
-        try:
-            # Not by create_default_context, which takes an empty text for none, and trusts the system's.
-            tls.load_verify_locations(cadata=authority.reveal().decode("ascii"))
-            is_read = bool(tls.cert_store_stats()["x509_ca"])
-        except (ssl.SSLError, ValueError):
-            is_read = False
-        if not is_read:
-            raise AuthFailed(f"{named} holds no PEM certificate of an authority")
+    if authority is not None and len(authority) > LONGEST_AUTHORITY:
+        raise AuthFailed(f"{named} is longer than {LONGEST_AUTHORITY >> 10} KiB; keep the certificates of the server's authority alone")
+    trusted = None if authority is None else authority.reveal()
+    tls = _trusting(trusted) if pair else _shared(trusted)
+    if tls is None:
+        raise AuthFailed(f"{named} holds no PEM certificate of an authority")
     if pair:
         _load(tls, *pair, pair_named)
     return tls
+
+
+def _trusting(authority: bytes | None) -> ssl.SSLContext | None:
+    """A context that trusts these authorities alone, or the system's; None where the text holds none."""
+    if authority is None:
+        return ssl.create_default_context()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        # Not by create_default_context, which takes an empty text for none, and trusts the system's.
+        tls.load_verify_locations(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        return None
+    return tls if tls.cert_store_stats()["x509_ca"] else None
+
+
+_shared = lru_cache(maxsize=256)(_trusting)
 
 
 def _load(tls: ssl.SSLContext, certificate: Sensitive, key: Sensitive, named: str) -> None:

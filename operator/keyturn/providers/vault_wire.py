@@ -4,6 +4,7 @@ Vault's prose (``errors``, ``warnings``) is looked at for being there, and never
 answer of a Vault gets one text, whatever it was: else a tenant could sound out what listens at an address.
 """
 
+import re
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from keyturn.model.errors import AccessDenied, Invalid, NotFound, ProviderError,
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import NO_ANSWER, Answer
 
+_ID: Final = re.compile("[0-9a-f-]{1,64}")
 _NULL: Final = msgspec.Raw(b"null")
 _LONGEST_PAUSE_S: Final = 3600.0
 
@@ -57,11 +59,13 @@ def unwrap(answer: Answer) -> Envelope:
         return Envelope()
     try:
         envelope = _envelope.decode(answer.body)
-    except (msgspec.DecodeError, NotImplementedError, UnicodeError):
+    except (msgspec.DecodeError, NotImplementedError, UnicodeError, RecursionError):
         envelope = None
     # Outside the except clause, so that no decoder's words hang on our error.
     if envelope is None or (not envelope.request_id and envelope.errors is None):
         raise Unavailable(NO_ANSWER)
+    if not _ID.fullmatch(envelope.request_id):
+        envelope.request_id = ""  # what is none of Vault's ids would be the server's prose in our log
     return envelope
 
 

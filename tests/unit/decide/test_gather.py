@@ -4,6 +4,7 @@ import pytest
 
 from builders import entry, order, secret, value
 from keyturn.decide.gather import MAX_SECRET_BYTES, Material, gather
+from keyturn.decide.select import MOST_PARSED
 from keyturn.model.errors import (
     AccessDenied,
     AuthFailed,
@@ -40,6 +41,20 @@ def test_every_entry_that_is_there_becomes_a_key() -> None:
 def test_a_property_is_taken_out_of_the_value() -> None:
     what = order(entry("password", "db", property="password"))
     assert gather(what, material(what, value('{"password": "kt-canary-p"}')), was_synced=False) == {"password": secret("kt-canary-p")}
+
+
+def test_a_document_is_taken_apart_once_for_all_the_entries_that_draw_on_it() -> None:
+    document = value('{"password": "kt-canary-p", "rest": "' + "x" * (MOST_PARSED // 2) + '"}')
+    what = order(*(entry(f"k{n}", "db", property="password") for n in range(1000)))
+    data = gather(what, material(what, *[document] * 1000), was_synced=False)
+    assert len(data) == 1000
+
+
+def test_more_json_than_keeps_the_others_waiting_is_refused() -> None:
+    what = order(*(entry(f"k{n}", f"db-{n}", property="password") for n in range(3)))
+    document = value('{"password": "kt-canary-p", "rest": "' + "x" * (MOST_PARSED // 2) + '"}')
+    with pytest.raises(Invalid, match="more than 2 MiB of JSON are to be taken apart; split the ManagedSecret"):
+        gather(what, material(what, *[document] * 3), was_synced=False)
 
 
 OPTIONAL, DEFAULT = entry("o", optional=True), entry("d", default="kt-canary-default")

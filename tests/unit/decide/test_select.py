@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from keyturn.decide.select import extract
+from keyturn.decide.select import Work, extract
 from keyturn.model.errors import Invalid, KeyturnError, NotFound, Rejected
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import Decoding, Entry
@@ -19,7 +19,7 @@ def entry(prop: str = "", decoding: Decoding = Decoding.NONE) -> Entry:
 
 def taken(value: str | bytes, prop: str = "", decoding: Decoding = Decoding.NONE) -> bytes:
     data = value.encode() if isinstance(value, str) else value
-    return extract(Value(Sensitive(data)), entry(prop, decoding)).reveal()
+    return extract(Value(Sensitive(data)), entry(prop, decoding), Work()).reveal()
 
 
 @pytest.mark.parametrize("value", [b"", b"\x00\xff\n", b'{"a": 1}', CANARY.encode()])

@@ -1,0 +1,72 @@
+"""Leases that others edit or delete, and work that is under way as a term ends."""
+
+import asyncio
+
+from builders import managed, msec, provider, staged
+from flow.test_leading import Replicas, replicated
+from keyturn.decide.leading import LAST_EPOCH, LONGEST_S
+from keyturn.model.ids import SecretRef
+from keyturn.model.lease import Lease
+from keyturn.model.plan import Live
+from keyturn.testing.cluster import FakeCluster
+from keyturn.testing.world import Stage
+
+
+@replicated
+async def test_two_never_lead_at_once_also_where_the_record_is_deleted(replicas: Replicas) -> None:
+    one = replicas.start("a")
+    await asyncio.sleep(1)
+    two = replicas.start("b")
+    await asyncio.sleep(20.3)
+    for _ in range(20):
+        replicas.leases.record = None
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            assert not (one.is_leading and two.is_leading)
+    assert one.is_leading or two.is_leading
+
+
+@replicated
+async def test_a_strange_holder_with_a_life_of_years_is_not_waited_for_so_long(replicas: Replicas) -> None:
+    replicas.leases.record = Lease(holder="nobody", duration_s=2e9, transitions=3, resource_version="x")
+    one = replicas.start("a")
+    await asyncio.sleep(LONGEST_S + 10)
+    assert one.is_leading
+
+
+@replicated
+async def test_after_the_last_epoch_they_begin_anew(replicas: Replicas) -> None:
+    replicas.leases.record = Lease(transitions=LAST_EPOCH, resource_version="x")
+    one = replicas.start("a")
+    await asyncio.sleep(5)
+    assert (one.is_leading, one.epoch) == (True, 1)
+
+
+class _SlowLook:
+    """A `SecretReader` whose looks take until they are let through."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self.gate = asyncio.Event()
+        self.seen, self.read = cluster.seen, cluster.read
+        self._look = cluster.look
+
+    async def look(self, ref: SecretRef) -> Live | None:
+        await self.gate.wait()
+        return await self._look(ref)
+
+
+@staged
+async def test_a_worker_that_is_through_after_its_term_opens_no_provider(stage: Stage) -> None:
+    source = stage.source("vault", password="kt-canary-1")
+    stage.cluster.put(provider())
+    stage.start()
+    await stage.quiet()
+    slow = stage.world.reader = _SlowLook(stage.cluster)
+    stage.cluster.put(app := managed())
+    stage.world.memory(msec(), app.uid).must_look = True
+    await asyncio.sleep(1)
+    stage.lose()
+    source.calls.clear()
+    slow.gate.set()
+    await stage.passes(24 * 3600)
+    assert source.calls == []
