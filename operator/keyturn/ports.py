@@ -122,6 +122,9 @@ class SecretReader(Protocol):
     async def read(self, ref: SecretRef) -> Mapping[str, Sensitive] | None:
         """The data; None where there is no such Secret. Only for a name that a spec refers to."""
 
+    async def type_of(self, ref: SecretRef) -> str:
+        """Its type, without its data; '' where there is no such Secret."""
+
 
 class SecretWriter(Protocol):
     """Writes to Secrets; each raises a `ClusterError` and gives the Secret as it stands after."""

@@ -39,11 +39,13 @@ class Asked:
     accept: str
     content: str
     agent: str
+    included: str = ""
 
     @property
     def wants_metadata(self) -> bool:
         """Whether every form of answer that it takes is without data."""
-        return all("as=PartialObjectMetadata" in form for form in self.accept.split(","))
+        forms = self.accept.split(",")
+        return all("as=PartialObjectMetadata" in form or ("as=Table" in form and self.included == "None") for form in forms)
 
     @property
     def is_narrow(self) -> bool:
@@ -236,6 +238,7 @@ def _asked(request: web.Request) -> Asked:
         accept=request.headers.get("Accept", ""),
         content=request.headers.get("Content-Type", ""),
         agent=request.headers.get("User-Agent", ""),
+        included=query.get("includeObject", [""])[0],
     )
 
 

@@ -42,6 +42,16 @@ def test_a_new_object_is_two_writes_and_no_read(shop: Shop, home: ControlPlane) 
     assert tally(in_shop(home, shop, since)) == {"create secrets": len(names), "patch managedsecrets/status": len(names)}
 
 
+def test_a_spec_that_orders_the_same_secret_costs_a_look_at_its_type_and_the_status(shop: Shop, home: ControlPlane) -> None:
+    shop.source(password=shop.value())
+    shop.synced("app")
+    since = mark(home)
+    shop.change("app", refreshInterval="2h")
+    shop.wait("app")
+    expected = {"get secrets": 1, "patch managedsecrets/status": 1}
+    always(lambda: tally(in_shop(home, shop, since)) == expected, QUIET_S, lambda: str(tally(in_shop(home, shop, since))))
+
+
 def test_ten_refreshes_without_a_change_are_no_request_at_all(shop: Shop, home: ControlPlane, operator: Operator) -> None:
     shop.source(password=shop.value())
     for n in range(5):

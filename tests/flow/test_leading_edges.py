@@ -47,7 +47,7 @@ class _SlowLook:
 
     def __init__(self, cluster: FakeCluster) -> None:
         self.gate = asyncio.Event()
-        self.seen, self.read = cluster.seen, cluster.read
+        self.seen, self.read, self.type_of = cluster.seen, cluster.read, cluster.type_of
         self._look = cluster.look
 
     async def look(self, ref: SecretRef) -> Live | None:

@@ -43,10 +43,10 @@ def diff(managed: Managed, order: Order, desired: Desired, sight: Sight) -> Plan
     once_ours = _once_ours(managed, live, desired)
     unowned = desired.owner is not None and all(o.uid != desired.owner.uid for o in live.owners)
     as_ordered = not once_ours and not unowned and not _extra_owner(managed, desired, live) and stands(desired, live)
-    if as_ordered and _has_its_type(managed, desired, live):
-        return Plan(Action.NOTHING, desired, live, retire=former)
-    # Where only the type is in doubt, nobody has changed anything.
-    is_drift = not as_ordered and managed.status.generation == managed.generation and managed.status.revision == desired.revision
+    if as_ordered:
+        in_doubt = not _has_its_type(managed, desired, live)
+        return Plan(Action.CHANGE if in_doubt else Action.NOTHING, desired, live, once_ours, if_type_differs=in_doubt, retire=former)
+    is_drift = managed.status.generation == managed.generation and managed.status.revision == desired.revision
     return Plan(
         Action.CHANGE,
         desired,
@@ -117,7 +117,7 @@ def _retired(managed: Managed, former: Live | None) -> Live | None:
 
 
 def _has_its_type(managed: Managed, desired: Desired, live: Live) -> bool:
-    """Whether the type is known to be as ordered. It is not in metadata, so that in doubt only an apply tells.
+    """Whether the type is known to be as ordered. It is not in metadata, so that in doubt it is asked for.
 
     After a change of the spec it is in doubt, also while that fails and is tried again. A Secret that status does not name
     and that carries our reference was made a moment ago, and its status was lost: by the spec of now, if that is the one

@@ -1,7 +1,7 @@
 """Carries out plans: intent into the audit trail, the write, settlement. The only place that changes Secrets."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.flow.audit import Result, audited
 from keyturn.flow.phases import awaited
@@ -30,6 +30,8 @@ async def perform(plan: Plan, managed: Managed, world: World) -> Done:
         # The garbage collector deletes for a gone owner. Making or claiming the Secret now would leave
         # a ghost, or hand an orphan that someone asked for back to the collector (cluster rule 12).
         raise Vanished(f"{managed.ref} is being deleted")
+    if plan.if_type_differs and plan.desired and await world.reader.type_of(plan.desired.ref) == plan.desired.type:
+        plan = replace(plan, action=Action.NOTHING)
     match plan:
         case Plan(Action.CREATE | Action.RECREATE, Desired() as desired):
             done = Done(plan, await _create(plan, desired, managed, world))

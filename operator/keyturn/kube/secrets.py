@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from keyturn.kube.client import APPLY, JSON, MERGE, METADATA, Client
+from keyturn.kube.client import APPLY, JSON, MERGE, METADATA, TABLE, Client
 from keyturn.kube.metadata import Metadata, live_of, partial
 from keyturn.model.errors import AlreadyExists, ClusterConflict, ObjectGone
 from keyturn.model.ids import CHANGED_AT_ANNOTATION, SecretRef
@@ -27,7 +27,21 @@ class _Data(msgspec.Struct):
     data: dict[str, str] = {}
 
 
+class _Column(msgspec.Struct):
+    name: str
+
+
+class _Row(msgspec.Struct):
+    cells: list[object]
+
+
+class _Table(msgspec.Struct, rename="camel"):
+    column_definitions: list[_Column]
+    rows: list[_Row]
+
+
 _data = msgspec.json.Decoder(_Data)
+_table = msgspec.json.Decoder(_Table)
 
 
 @dataclass(slots=True)
@@ -80,6 +94,18 @@ class SecretCache:
             return {key: Sensitive(base64.b64decode(value, validate=True)) for key, value in found.data.items()}
         except binascii.Error:
             raise ClusterConflict(f"{ref} holds data that are no base64") from None
+
+    async def type_of(self, ref: SecretRef) -> str:
+        # As kubectl shows it: metadata have no type, and the object would bring its data.
+        try:
+            body = await self.client.request(
+                "GET", path_of(ref), query={"includeObject": "None"}, accept=TABLE, what=f"look at the type of {ref}"
+            )
+        except ObjectGone:
+            return ""
+        table = _table.decode(body)
+        column = [definition.name for definition in table.column_definitions].index("Type")
+        return str(table.rows[0].cells[column])
 
 
 @dataclass(slots=True)

@@ -122,7 +122,8 @@ class Plan:
 
     ``once_ours`` is everything that we are known to have written to it before; ``is_drift`` says
     that the order did not change and somebody else's hand is undone; ``retire`` is a former
-    target that goes when the new one stands.
+    target that goes when the new one stands. ``if_type_differs``: all that metadata show is as ordered
+    already, and they do not show the type.
     """
 
     action: Action
@@ -131,6 +132,7 @@ class Plan:
     once_ours: Leftover = field(default_factory=Leftover)
     is_drift: bool = False
     needs_owner_alive: bool = False
+    if_type_differs: bool = False
     retire: Live | None = None
     taken_by: Mapping[str, str] = field(default_factory=dict)
 

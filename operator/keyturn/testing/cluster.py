@@ -158,6 +158,11 @@ class FakeCluster:
         found = self.secrets.get(ref)
         return found.data if found else None
 
+    async def type_of(self, ref: SecretRef) -> str:
+        await self._request("type", ref)
+        found = self.secrets.get(ref)
+        return found.type if found else ""
+
     async def create(self, desired: Desired, changed_at: str) -> Live:
         await self._request("create", desired.ref)
         if desired.ref.namespace in self.terminating:
