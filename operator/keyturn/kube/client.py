@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from keyturn import __version__
@@ -69,10 +71,10 @@ class Client:
     """
 
     def __init__(self, config: ClusterConfig, may_write: Callable[[], None] = lambda: None) -> None:
-        self._config, self._may_write = config, may_write
-        self._session = _session(config, POOL)
+        self._config = config
+        self._session = _session(config, POOL, may_write)
         # Each watch holds a connection for as long as it lasts; hundreds of them must not keep requests waiting.
-        self._streams = _session(config, 0)
+        self._streams = _session(config, 0, may_write)
 
     async def request(
         self,
@@ -137,25 +139,42 @@ class Client:
     ) -> aiohttp.ClientResponse:
         """Sends, and once more where the token was replaced in its file since we read it."""
         sent = self._config.token.authorize(headers)
-        self._check(verb)
         response = await session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
         if response.status == 401:
             self._config.token.expire()
             if self._config.token.authorize(headers) != sent:
                 response.release()
-                self._check(verb)
                 return await session.request(verb, url, data=body, headers=headers, allow_redirects=False, **more)
         return response
 
-    def _check(self, verb: str) -> None:
-        if verb != "GET":
-            self._may_write()
+
+class _Gate(aiohttp.TCPConnector):
+    """Asks for leave once there is a connection: a request may wait seconds for one, and the lease be lost meanwhile."""
+
+    def __init__(self, may_write: Callable[[], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._may_write = may_write
+
+    async def connect(  # the names are aiohttp's
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if req.method != "GET":
+            try:
+                self._may_write()
+            except BaseException:
+                connection.release()
+                raise
+        return connection
 
 
-def _session(config: ClusterConfig, limit: int) -> aiohttp.ClientSession:
+def _session(config: ClusterConfig, limit: int, may_write: Callable[[], None]) -> aiohttp.ClientSession:
     """Without an identity of connections to name: the connector is capped, cookies are useless."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit, ssl=config.tls, ttl_dns_cache=60),
+        connector=_Gate(may_write, limit=limit, ssl=config.tls, ttl_dns_cache=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=10),
