@@ -94,6 +94,35 @@ async def test_beyond_the_limit_changes_are_polled_for(place: Place, watches: Re
 
 
 @following
+async def test_a_crowd_in_one_namespace_leaves_a_watch_to_another(
+    place: Place, watches: ReferenceWatches, ear: Ear, canary: Canary, request: pytest.FixtureRequest
+) -> None:
+    since = mark(place.plane)
+    other = Place(place.api, place.plane)
+    place.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other.name}})
+    request.addfinalizer(lambda: place.api.delete("Namespace", "", other.name))
+    watches.poll_s, watches.watch_limit = POLL_S, 2
+    for where, name in ((place, "first"), (place, "second"), (place, "third"), (other, "login")):
+        where.make(canary("token"), name)
+        watches.follow(where.who(name), [where.ref(name)])
+        await watches.read(where.ref(name))
+    await until(lambda: other.watches("login", since) == (1, 0), "the other namespace has a watch")
+    await until(lambda: place.watches("first", since) == (1, 0), "the crowd has one still")
+    # What gave its watch up is polled for from where the watch was.
+    for where, name in ((place, "second"), (place, "third"), (place, "first"), (other, "login")):
+        where.change(canary("token"), name)
+        assert await ear.hears() == where.who(name)
+    assert ear.is_quiet
+    # A namespace that has its share takes none from the others.
+    other.make(canary("token"), "more")
+    watches.follow(other.who("more"), [other.ref("more")])
+    place.change(canary("token"), "first")
+    assert await ear.hears() == place.who("first")
+    assert other.watches("more", since) == (0, 0)
+    assert place.watches("first", since) == (1, 0)
+
+
+@following
 async def test_many_watches_leave_room_for_requests(place: Place, watches: ReferenceWatches, canary: Canary) -> None:
     since = mark(place.plane)
     names = [f"login-{n}" for n in range(POOL + 8)]

@@ -160,8 +160,8 @@ def _once_ours(managed: Managed, live: Live, desired: Desired) -> Leftover:
     annotations = held.annotations | set(target.annotations if target and same else ())
     return Leftover(
         frozenset(keys - desired.data.keys()),
-        frozenset((labels - desired.labels.keys()) & live.labels.keys()),
-        frozenset((annotations - desired.annotations.keys() - {CHANGED_AT_ANNOTATION}) & live.annotations.keys()),
+        live.may_have(labels - desired.labels.keys(), live.labels.keys()),
+        live.may_have(annotations - desired.annotations.keys() - {CHANGED_AT_ANNOTATION}, live.annotations.keys()),
     )
 
 

@@ -14,6 +14,7 @@ from keyturn.decide.watchdog import Watching
 from keyturn.handlers.hearing import Hearing
 from keyturn.kube.client import USER_AGENT
 from keyturn.kube.config import ClusterConfig, Token
+from keyturn.kube.lean import lean
 
 log = logging.getLogger("keyturn.watch")
 
@@ -102,7 +103,7 @@ def register_login(registry: kopf.OperatorRegistry, config: ClusterConfig, heari
             connector=aiohttp.TCPConnector(limit=20, ssl=config.tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"{USER_AGENT} kopf"},
-            middlewares=(partial(authorize, config.token), hearing.note),
+            middlewares=(partial(authorize, config.token), hearing.note, lean),
         )
         return kopf.AiohttpSession(server=config.server, default_namespace=config.namespace or None, aiohttp_session=session)
 

@@ -26,6 +26,7 @@ from keyturn.model.errors import (
     Forbidden,
     NamespaceTerminating,
     ObjectGone,
+    Silent,
     Unprocessable,
 )
 
@@ -95,12 +96,19 @@ class Client:
             return await response.read()
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str, *, query: Mapping[str, str], accept: str, silent_s: float) -> AsyncIterator[aiohttp.StreamReader]:
-        """A watch: the body as it comes, without a time limit of ours on the whole. Ends after ``silent_s`` seconds of nothing."""
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], accept: str, silent_s: float, what: str = ""
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """A watch, or what is long: the body as it comes, without a time limit on the whole.
+
+        Raises `Silent` where nothing more comes for ``silent_s`` seconds.
+        """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silent_s)
-        async with self._sent("GET", path, query, {"Accept": accept}, None, f"watch {path}", limits) as response:
+        async with self._sent("GET", path, query, {"Accept": accept}, None, what or f"watch {path}", limits) as response:
             try:
                 yield response.content
+            except aiohttp.SocketTimeoutError:
+                raise Silent(f"{what or path}: nothing came for {silent_s:g} s") from None
             finally:
                 # Who leaves in the middle says no farewell by TLS, for which a dead server would have us wait.
                 if response.connection is not None and response.connection.transport is not None:

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from keyturn.kube.client import MERGE, METADATA, METADATA_LIST, Client
-from keyturn.kube.metadata import Metadata, partial, partial_list
+from keyturn.kube.client import MERGE, METADATA, Client
+from keyturn.kube.metadata import Metadata, items_of, partial
+from keyturn.kube.pages import pages
 from keyturn.kube.unsynced import Unsynced
+from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import ObjectGone, Rejected
-from keyturn.model.ids import API_VERSION, GROUP, RECONCILE_ANNOTATION, VERSION, Kind, ObjectRef, SecretRef
+from keyturn.model.ids import API_VERSION, DEFAULT_PROVIDER, GROUP, RECONCILE_ANNOTATION, VERSION, Kind, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed, ProviderObject
 from keyturn.model.order import Order, ProviderOrder
 from keyturn.model.parse import parse_managed_secret, parse_provider
@@ -94,9 +96,13 @@ def _is_same_spec(meta: Mapping[str, Any], known: Cached | None) -> bool:
 
 @dataclass(slots=True)
 class ObjectCache:
-    """Our objects by name, with the two look-ups that events need: by target and by provider."""
+    """Our objects by name, with the two look-ups that events need: by target and by provider.
+
+    ``default`` stands for the default provider, which is no object: it has no events, and its status stays here.
+    """
 
     client: Client
+    default: ProviderObject = field(default_factory=DefaultProvider().as_object)
     unsynced: Unsynced = field(default_factory=Unsynced)
     _objects: dict[ObjectRef, Cached] = field(default_factory=dict)
     _by_target: dict[SecretRef, set[ObjectRef]] = field(default_factory=dict)
@@ -112,7 +118,7 @@ class ObjectCache:
         return found if isinstance(found, Managed) else None
 
     def provider(self, ref: ObjectRef) -> ProviderObject | None:
-        found = self._objects.get(ref)
+        found = self._objects.get(ref) if ref != DEFAULT_PROVIDER else self.default
         return found if isinstance(found, ProviderObject) else None
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
@@ -124,6 +130,13 @@ class ObjectCache:
 
     def all_managed(self) -> list[Managed]:
         return [found for found in self._objects.values() if isinstance(found, Managed)]
+
+    def all_providers(self) -> list[ProviderObject]:
+        """With the default provider, where anybody may use it. May be called in any thread."""
+        default = self.default
+        is_open = isinstance(default.order, ProviderOrder) and default.order.is_open
+        found = [found for found in list(self._objects.values()) if isinstance(found, ProviderObject)]
+        return [*found, default] if is_open else found
 
     def aiming_at(self, target: SecretRef) -> set[ObjectRef]:
         """The ManagedSecrets whose order or status names that Secret."""
@@ -176,17 +189,9 @@ class ObjectCache:
     async def list_uids(self, kind: Kind, namespace: str = "") -> dict[ObjectRef, str]:
         """What the API server holds of a kind: one metadata list, to compare the cache with (cluster rule 23)."""
         found: dict[ObjectRef, str] = {}
-        token = ""
-        while True:
-            query = {"limit": "500", **({"continue": token} if token else {})}
-            body = await self.client.request(
-                "GET", collection(kind, namespace), query=query, accept=METADATA_LIST, what=f"list {kind.plural}"
-            )
-            page = partial_list.decode(body)
-            found |= {ObjectRef(kind, i.metadata.namespace, i.metadata.name): i.metadata.uid for i in page.items or ()}
-            token = page.metadata.continue_
-            if not token:
-                return found
+        async for page in pages(self.client, collection(kind, namespace), query={}, what=f"list {kind.plural}"):
+            found |= {ObjectRef(kind, item.namespace, item.name): item.uid for item in items_of(page)}
+        return found
 
     async def write(self, managed: Managed, status: Status) -> None:
         version = await self._write_status(replace(managed, status=status), status_as_dict(status))
@@ -195,6 +200,9 @@ class ObjectCache:
             self.put(replace(held, status=status, resource_version=version))
 
     async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
+        if provider.ref == DEFAULT_PROVIDER:
+            self.default = replace(self.default, status=status)
+            return
         version = await self._write_status(replace(provider, status=status), provider_status_as_dict(status))
         held = self.provider(provider.ref)
         if held is not None and held.uid == provider.uid and not _is_before(version, held.resource_version):
@@ -253,13 +261,7 @@ def _targets(found: Managed) -> set[SecretRef]:
 
 
 def _providers(found: Managed) -> set[ObjectRef]:
-    if isinstance(found.order, Rejected):
-        return set()
-    return {
-        ObjectRef(e.provider.kind, found.ref.namespace if e.provider.kind is Kind.SECRET_PROVIDER else "", e.provider.name)
-        for e in found.order.entries
-        if e.provider
-    }
+    return set() if isinstance(found.order, Rejected) else set(found.order.providers(found.ref.namespace))
 
 
 def _essence(found: Cached) -> tuple[object, ...]:

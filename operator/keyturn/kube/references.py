@@ -7,16 +7,18 @@ follows from a change is for others to decide. Beside `SecretCache.read` the one
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
+from keyturn.decide.seats import giver
 from keyturn.kube.client import JSON, METADATA, Client
 from keyturn.kube.metadata import Metadata, partial
-from keyturn.kube.secrets import _is_newer
+from keyturn.kube.pages import Room
+from keyturn.kube.secrets import is_newer
 from keyturn.kube.watch import Key, MetadataWatch
 from keyturn.model.errors import AuthFailed, Busy, ClusterError, Forbidden, ObjectGone, Unavailable
 from keyturn.model.ids import Carrier, KeyRef, ObjectRef
@@ -91,10 +93,18 @@ class Followed:
     def is_watched(self) -> bool:
         return self.watching is not None and not self.watching.done()
 
+    def stop(self) -> None:
+        """Ends the watch; what was seen by it stays."""
+        if self.watching is not None:
+            self.watching.cancel()
+            self.watching = None
+
 
 @dataclass(slots=True)
 class ReferenceWatches:
     """The port `References`: one watch for each object, shared by its followers; what is beyond ``watch_limit`` is polled.
+
+    Where the limit is reached, no namespace keeps more watches than another one that wants more.
 
     ``on_change`` is told of each follower of an object that came, went or was changed after it was first read. A watch
     that faults goes on trying and says so in the log: what a tenant names must not make the operator unready.
@@ -108,6 +118,7 @@ class ReferenceWatches:
     _wishes: dict[ObjectRef, frozenset[Holder]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _polling: asyncio.Task[None] | None = None
+    _room: Room = field(default_factory=Room)
 
     async def read(self, ref: KeyRef) -> Sensitive:
         holder = Holder.of(ref)
@@ -148,20 +159,35 @@ class ReferenceWatches:
         followed.followers.discard(who)
         if not followed.followers:
             del self._followed[holder]
-            if followed.watching is not None:
-                followed.watching.cancel()
+            followed.stop()
 
     def _arrange(self) -> None:
         """Watches as many as may be, and polls for as long as anything is followed: also those whose watch broke."""
-        polled = [followed for followed in self._followed.values() if not followed.is_watched]
-        free = max(0, self.watch_limit - (len(self._followed) - len(polled)))
-        for followed in polled[:free]:
-            followed.watching = self._spawn(self._watch(followed).run(), f"follow {followed.holder}")
+        watched: dict[str, list[Followed]] = {}
+        polled: dict[str, list[Followed]] = {}
+        for followed in self._followed.values():
+            (watched if followed.is_watched else polled).setdefault(followed.holder.namespace, []).append(followed)
+        for namespace, waiting in polled.items():
+            for followed in waiting:
+                if not self._has_seat(namespace, watched):
+                    break
+                followed.watching = self._spawn(self._watch(followed).run(), f"follow {followed.holder}")
+                watched.setdefault(namespace, []).append(followed)
         if self._followed and (self._polling is None or self._polling.done()):
             self._polling = self._spawn(self._poll(), "poll references")
         elif not self._followed and self._polling is not None:
             self._polling.cancel()
             self._polling = None
+
+    def _has_seat(self, namespace: str, watched: Mapping[str, list[Followed]]) -> bool:
+        """Whether one more of the namespace may be watched: a seat is free, or given up by who has most."""
+        held = {name: len(found) for name, found in watched.items()}
+        if sum(held.values()) < self.watch_limit:
+            return True
+        gives = giver(held, namespace)
+        if gives:
+            watched[gives].pop().stop()
+        return bool(gives)
 
     def _watch(self, followed: Followed) -> MetadataWatch:
         def put(found: Metadata) -> None:
@@ -179,7 +205,7 @@ class ReferenceWatches:
 
         holder = followed.holder
         selector = f"metadata.name={holder.name}"
-        watch = MetadataWatch(self.client, holder.collection, put, drop, field_selector=selector, on_list=on_list)
+        watch = MetadataWatch(self.client, holder.collection, put, drop, field_selector=selector, on_list=on_list, room=self._room)
         return watch
 
     async def _poll(self) -> None:
@@ -243,7 +269,7 @@ def _is_news(known: State | None, seen: State) -> bool:
         return False
     if ABSENT in (known, seen):
         return known != seen
-    return _is_newer(seen.version, known.version)
+    return is_newer(seen.version, known.version)
 
 
 def _value(found: _Holding, ref: KeyRef) -> Sensitive:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from keyturn.kube.client import METADATA_LIST, Client, decode
-from keyturn.kube.metadata import partial_list
+from keyturn.kube.metadata import items_of, partial_list
 from keyturn.kube.objects import collection as objects_at
 from keyturn.kube.secrets import SecretCache, SecretEditor
 from keyturn.model.errors import ClusterConflict, Forbidden, KeyturnError, ObjectGone
@@ -97,8 +97,8 @@ async def _ours(client: Client, namespace: str) -> AsyncIterator[SecretRef]:
     """By our label, and by the status of each ManagedSecret: a label can be taken off by anybody."""
     secrets = f"/api/v1/namespaces/{namespace}/secrets" if namespace else "/api/v1/secrets"
     async for body in _pages(client, secrets, METADATA_LIST, {"labelSelector": f"{MANAGED_LABEL}=true"}):
-        for item in partial_list.decode(body).items or ():
-            yield SecretRef(item.metadata.namespace, item.metadata.name)
+        for item in items_of(partial_list.decode(body)):
+            yield SecretRef(item.namespace, item.name)
     try:
         async for body in _pages(client, objects_at(Kind.MANAGED_SECRET, namespace), "application/json", {}):
             for item in decode(body).get("items") or ():

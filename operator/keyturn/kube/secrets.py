@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from keyturn.kube.client import APPLY, JSON, MERGE, METADATA, TABLE, Client
-from keyturn.kube.metadata import Metadata, live_of, partial
+from keyturn.kube.metadata import Metadata, is_wide, live_of, partial
 from keyturn.model.errors import AlreadyExists, ClusterConflict, ObjectGone
 from keyturn.model.ids import CHANGED_AT_ANNOTATION, SecretRef
 from keyturn.model.plan import Desired, Leftover, Live, Owner
@@ -46,37 +46,56 @@ _table = msgspec.json.Decoder(_Table)
 
 @dataclass(slots=True)
 class SecretCache:
-    """The Secrets that carry our label, from the watch, and reads of others by name. ``on_change`` hears of each."""
+    """The Secrets that carry our label, from the watch, and reads of others by name. ``on_change`` hears of each.
+
+    Of one with wide metadata no more than its version is held: whoever is concerned looks at it, as if it had no label.
+    """
 
     client: Client
     on_change: Callable[[SecretRef], None] = lambda _: None
     _seen: dict[SecretRef, Live] = field(default_factory=dict)
+    _wide: dict[SecretRef, tuple[str, str]] = field(default_factory=dict)
 
     def seen(self, ref: SecretRef) -> Live | None:
         return self._seen.get(ref)
 
     def all_seen(self) -> Mapping[SecretRef, Live]:
+        """All but the wide ones."""
         return self._seen
 
     def put(self, found: Metadata) -> None:
-        live = live_of(found)
-        if self.keep(live):
-            self.on_change(live.ref)
+        ref = SecretRef(found.namespace, found.name)
+        if self._is_news(ref, found.uid, found.resource_version):
+            self._hold(live_of(found))
+            self.on_change(ref)
 
     def drop(self, key: tuple[str, str], uid: str) -> None:
         ref = SecretRef(*key)
-        held = self._seen.get(ref)
-        if held is not None and held.uid == uid:
-            del self._seen[ref]
+        if self._versions(ref)[0] == uid:
+            self._seen.pop(ref, None)
+            self._wide.pop(ref, None)
         self.on_change(ref)
 
-    def keep(self, live: Live) -> bool:
-        """Takes in what a watch or our own write brought; False where we know it, or something newer, already."""
-        held = self._seen.get(live.ref)
-        if held is not None and held.uid == live.uid and not _is_newer(live.resource_version, held.resource_version):
-            return False
-        self._seen[live.ref] = live
-        return True
+    def keep(self, live: Live) -> None:
+        """Takes in what our own write brought, unless we know something newer already."""
+        if self._is_news(live.ref, live.uid, live.resource_version):
+            self._hold(live)
+
+    def _is_news(self, ref: SecretRef, uid: str, version: str) -> bool:
+        held_uid, held_version = self._versions(ref)
+        return held_uid != uid or is_newer(version, held_version)
+
+    def _versions(self, ref: SecretRef) -> tuple[str, str]:
+        held = self._seen.get(ref)
+        return (held.uid, held.resource_version) if held is not None else self._wide.get(ref, ("", ""))
+
+    def _hold(self, live: Live) -> None:
+        if is_wide(live):
+            self._wide[live.ref] = (live.uid, live.resource_version)
+            self._seen.pop(live.ref, None)
+        else:
+            self._seen[live.ref] = live
+            self._wide.pop(live.ref, None)
 
     async def look(self, ref: SecretRef) -> Live | None:
         try:
@@ -199,7 +218,7 @@ def path_of(ref: SecretRef) -> str:
     return f"{collection(ref.namespace)}/{ref.name}"
 
 
-def _is_newer(version: str, held: str) -> bool:
+def is_newer(version: str, held: str) -> bool:
     try:
         return int(version) > int(held)
     except ValueError:

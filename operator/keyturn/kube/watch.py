@@ -7,20 +7,18 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from keyturn.decide.watchdog import Watching
-from keyturn.kube.client import METADATA, METADATA_LIST, Client
-from keyturn.kube.metadata import Metadata, error_object, partial, partial_list, watch_event
-from keyturn.model.errors import ClusterError, Expired
+from keyturn.kube.client import METADATA, Client
+from keyturn.kube.metadata import Metadata, error_object, items_of, partial, watch_event
+from keyturn.kube.pages import Room, lines, pages
+from keyturn.model.errors import ClusterError, Expired, Silent
 
 log = logging.getLogger("keyturn.watch")
 
-PAGE = 200
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 10.0
-MAX_LINE = 8 << 20
 
 Key = tuple[str, str]
 
@@ -30,6 +28,8 @@ class MetadataWatch:
     """One resource at one path. ``put`` and ``drop`` are told of each change; ``drop`` also of what a new list lacks.
 
     ``heard_s``: when the API server last said anything, by the monotonic clock; None before the start.
+
+    ``room``: shared by those that are many.
 
     ``on_list`` is told of the end of each list: what ``known`` lacks then was not there.
     """
@@ -41,6 +41,7 @@ class MetadataWatch:
     selector: str = ""
     field_selector: str = ""
     on_list: Callable[[], None] = lambda: None
+    room: Room | None = None
     times: Watching = field(default_factory=Watching)
     known: dict[Key, str] = field(default_factory=dict)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +65,8 @@ class MetadataWatch:
             except Expired:
                 log.info("watch of %s is too old, listing anew", self.place)
                 version = ""
+            except Silent:
+                log.debug("watch of %s was silent, opening it anew", self.place)
             except ClusterError as error:
                 # Said once: hundreds of watches may wait for one API server.
                 log.log(logging.DEBUG if str(error) == self.problem else logging.WARNING, "watch of %s: %s", self.place, error)
@@ -73,17 +76,13 @@ class MetadataWatch:
 
     async def _list(self) -> str:
         found: dict[Key, str] = {}
-        token, version = "", ""
-        while True:
-            query = {"limit": str(PAGE), **self._selection(), **({"continue": token} if token else {})}
-            body = await self.client.request("GET", self.path, query=query, accept=METADATA_LIST, what=f"list {self.place}")
-            page, self.heard_s = partial_list.decode(body), time.monotonic()
-            for item in page.items or ():
-                found[item.metadata.namespace, item.metadata.name] = item.metadata.uid
-                self._take(item.metadata)
-            token, version = page.metadata.continue_, page.metadata.resource_version
-            if not token:
-                break
+        version = ""
+        async for page in pages(self.client, self.path, query=self._selection(), what=f"list {self.place}", room=self.room):
+            self.heard_s = time.monotonic()
+            for item in items_of(page):
+                found[item.namespace, item.name] = item.uid
+                self._take(item)
+            version = page.metadata.resource_version
         for key, uid in [(k, u) for k, u in self.known.items() if found.get(k) != u]:
             self._lose(key, uid)
         self._heard()
@@ -94,9 +93,10 @@ class MetadataWatch:
     async def _watch(self, version: str) -> AsyncIterator[str]:
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version, **self._selection()}
         query["timeoutSeconds"] = str(self.times.runs_s)
-        async with self.client.stream(self.path, query=query, accept=METADATA, silent_s=self.times.silent_s) as content:
+        stream = self.client.stream(self.path, query=query, accept=METADATA, silent_s=self.times.silent_s)
+        async with stream as content, aclosing(lines(content, self.room)) as told:
             self._heard()
-            async for line in _lines(content):
+            async for line in told:
                 event = watch_event.decode(line)
                 if event.type == "ERROR":
                     code = error_object.decode(event.object).code
@@ -126,17 +126,3 @@ class MetadataWatch:
 
     def _heard(self) -> None:
         self.problem, self.pause_s, self.heard_s = "", FIRST_PAUSE_S, time.monotonic()
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length up to `MAX_LINE`: aiohttp's own reader gives up at 128 KiB."""
-    rest = bytearray()
-    async for chunk in content.iter_any():
-        rest += chunk
-        *lines, tail = rest.split(b"\n")
-        rest = bytearray(tail)
-        if len(rest) > MAX_LINE:
-            raise ClusterError("a watch event is larger than any object may be")
-        for line in lines:
-            if line:
-                yield bytes(line)

@@ -13,7 +13,7 @@
     │   └── NotFound  AccessDenied  AuthFailed  Throttled  Unavailable  Invalid  Conflict  Disabled
     ├── ClusterError             the API server did not do what we asked
     │   ├── ClusterConflict (AlreadyExists)  ObjectGone  Vanished  Unprocessable
-    │   └── NamespaceTerminating  Forbidden  Busy  Expired
+    │   └── NamespaceTerminating  Forbidden  Busy (Silent)  Expired
     ├── NotLeading               another replica does the work
     ├── AuditUnavailable         no audit, no change                    (Unread: and so no value was read)
     ├── FingerprintKeyChanged    no Secret is written under a strange key
@@ -251,6 +251,10 @@ class Forbidden(ClusterError):
 
 class Busy(ClusterError):
     """429, 5xx, a lost connection or a time-out: the same again, later."""
+
+
+class Silent(Busy):
+    """A watch brought nothing for so long that it is opened anew. Where nothing happens this is no fault."""
 
 
 class Expired(ClusterError):

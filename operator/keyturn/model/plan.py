@@ -4,6 +4,7 @@ The same `Plan` is written to the audit trail and applied, so what is audited is
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -38,7 +39,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A Secret's metadata as last seen. Its data are not here: managedFields alone show drift (cluster rule 10)."""
+    """A Secret's metadata as last seen. Its data are not here: managedFields alone show drift (cluster rule 10).
+
+    ``is_cut``: others put more there than is kept here. Whatever one of ours is not seen of may stand all the same.
+    """
 
     ref: SecretRef
     uid: str
@@ -49,6 +53,7 @@ class Live:
     managers: Mapping[str, Fields]
     created: datetime | None = None
     deleting: bool = False
+    is_cut: bool = False
 
     @property
     def revision(self) -> str:
@@ -70,8 +75,12 @@ class Live:
 
     @property
     def standing_keys(self) -> frozenset[str]:
-        """Every data key that anybody holds."""
+        """Every data key that anybody holds, as far as it is kept."""
         return frozenset().union(*(f.data for f in self.managers.values()))
+
+    def may_have(self, names: AbstractSet[str], seen: AbstractSet[str]) -> frozenset[str]:
+        """Which of these names stand, or may stand, where those of their sort that are ``seen`` do."""
+        return frozenset(names if self.is_cut else names & seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +121,12 @@ class Leftover:
         return bool(self.data or self.labels or self.annotations)
 
     def standing_in(self, live: Live) -> "Leftover":
-        """What of it still stands there, whoever holds it."""
-        return Leftover(self.data & live.standing_keys, self.labels & live.labels.keys(), self.annotations & live.annotations.keys())
+        """What of it still stands there, or may, whoever holds it."""
+        return Leftover(
+            live.may_have(self.data, live.standing_keys),
+            live.may_have(self.labels, live.labels.keys()),
+            live.may_have(self.annotations, live.annotations.keys()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

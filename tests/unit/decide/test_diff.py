@@ -178,6 +178,14 @@ def test_leftovers_are_known_where_managed_fields_were_stripped() -> None:
     assert "old" in step(now, after(secret)).once_ours.data
 
 
+def test_leftovers_are_taken_away_also_where_others_put_so_much_there_that_they_are_not_seen() -> None:
+    labelled = replace(IN_SYNC.status.target, labels=(*IN_SYNC.status.target.labels, "old")) if IN_SYNC.status.target else None
+    was = replace(IN_SYNC, status=replace(IN_SYNC.status, target=labelled))
+    assert step(was, LIVE).once_ours.labels == frozenset()
+    assert step(was, replace(LIVE, is_cut=True)).once_ours.labels == {"old"}
+    assert step(IN_SYNC, replace(LIVE, is_cut=True)).action is Action.NOTHING
+
+
 def test_leftovers_of_an_earlier_life_go_when_the_secret_is_adopted() -> None:
     secret = stored(desired(TWO))
     secret.update("kubectl", {("annotations", OWNER_ANNOTATION): None})
