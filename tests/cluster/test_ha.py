@@ -76,6 +76,8 @@ def _end(operator: Operator) -> None:
 
 
 def test_one_works_and_the_other_watches(own_home: ControlPlane, own_shop: Shop, pair: Pair) -> None:
+    told = [record["message"] for record in pair.follower.operator.records() if record.get("logger") == "keyturn.lease"]
+    assert told == ["standing by; first leads"]
     since = mark(own_home)
     own_shop.synced("more", refreshInterval="1s")
     always(lambda: pair.leader.leads and not pair.follower.leads, 3)

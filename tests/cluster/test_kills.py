@@ -27,6 +27,7 @@ LONGEST_LIFE_S = 0.6
 HALVES = {"user": "pair-user", "password": "pair-password"}
 
 
+@pytest.mark.timeout(1200)
 def test_kills_at_random_moments_leave_no_secret_unsynced_half_written_or_written_twice(
     own_home: ControlPlane, own_shop: Shop, tmp_path: Path, canary: Canary, request: pytest.FixtureRequest
 ) -> None:

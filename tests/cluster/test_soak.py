@@ -25,6 +25,7 @@ GROWTH = 1.15
 """How much larger the second half's median may be than the first's: a leak of one kilobyte a refresh would show."""
 
 
+@pytest.mark.timeout(60 * MINUTES + 900)
 def test_a_soak_leaves_memory_flat_no_task_behind_and_every_object_right(
     own_home: ControlPlane, own_shop: Shop, bao: Bao, tmp_path: Path, canary: Canary, request: pytest.FixtureRequest
 ) -> None:

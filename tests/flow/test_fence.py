@@ -47,11 +47,11 @@ class Slamming(FakeFence):
     shuts_at: int = 0
     checks: int = 0
 
-    def check(self) -> None:
+    def check(self, for_s: float = 0.0) -> None:
         self.checks += 1
         if self.checks == self.shuts_at:
             self.is_leading = False
-        FakeFence.check(self)
+        FakeFence.check(self, for_s)
 
 
 def test_wherever_the_lease_ends_nothing_is_done_or_said_from_there_on() -> None:

@@ -5,8 +5,10 @@ import asyncio
 from builders import managed, msec, provider, staged
 from flow.test_leading import Replicas, replicated
 from keyturn.decide.leading import LAST_EPOCH, LONGEST_S
+from keyturn.flow.leading import Leading
+from keyturn.model.errors import NotLeading
 from keyturn.model.ids import SecretRef
-from keyturn.model.lease import Lease
+from keyturn.model.lease import MARGIN_S, Lease
 from keyturn.model.plan import Live
 from keyturn.testing.cluster import FakeCluster
 from keyturn.testing.world import Stage
@@ -24,6 +26,29 @@ async def test_two_never_lead_at_once_also_where_the_record_is_deleted(replicas:
             await asyncio.sleep(0.05)
             assert not (one.is_leading and two.is_leading)
     assert one.is_leading or two.is_leading
+
+
+@replicated
+async def test_a_pair_of_effects_is_begun_only_with_time_for_both(replicas: Replicas) -> None:
+    one = replicas.start("a")
+    await asyncio.sleep(1)
+    one.check(for_s=MARGIN_S)
+    one.check(for_s=1e9)  # more than any term has: as much as there is is asked for
+    replicas.leases.is_away = True
+    while one.is_leading:
+        was_open = _is_open(one, MARGIN_S)
+        left_s = one._ends - asyncio.get_running_loop().time()
+        assert was_open == (left_s >= 2 * MARGIN_S)
+        await asyncio.sleep(0.25)
+    assert not was_open
+
+
+def _is_open(leading: Leading, for_s: float) -> bool:
+    try:
+        leading.check(for_s)
+    except NotLeading:
+        return False
+    return True
 
 
 @replicated

@@ -188,7 +188,7 @@ async def test_a_failure_of_the_old_log_in_under_way_is_asked_again_by_the_new_o
 async def test_a_read_under_way_may_end_and_is_not_kept(stage: Stage) -> None:
     begun, go_on = slow_first(stage, None)
     stage.cluster.put(managed())
-    stage.start(workers=2)
+    stage.start(workers=4)
     await begun.wait()
     replaced(stage)
     await stage.until(lambda: len(stage.providers.opened) == 2)
@@ -204,7 +204,7 @@ async def test_a_read_under_way_may_end_and_is_not_kept(stage: Stage) -> None:
 async def test_a_provider_that_goes_while_it_is_renewed_stays_closed(stage: Stage) -> None:
     begun, go_on = slow_first(stage, DENIED)
     stage.cluster.put(managed())
-    stage.start(workers=2)
+    stage.start(workers=4)
     await begun.wait()
     replaced(stage)
     stage.cluster.remove(VAULT)

@@ -3,8 +3,10 @@
 import pytest
 
 from builders import managed, msec, order, secret, staged, target_ref
+from keyturn.flow.workers import LEFT_DELAY_S
 from keyturn.model.errors import ClusterError, Forbidden, Unprocessable
 from keyturn.model.ids import MANAGED_LABEL, OWNER_ANNOTATION
+from keyturn.model.lease import MARGIN_S
 from keyturn.model.order import CreationPolicy
 from keyturn.model.plan import Owner
 from keyturn.testing.fields import FakeSecret, Path
@@ -171,6 +173,22 @@ async def test_a_secret_whose_new_type_would_be_refused_stays(stage: Stage, verb
     assert stage.cluster.secrets[SECRET] is before
     assert stage.reason(APP) == reason
     await stage.passes(600)
+    assert stage.cluster.secrets[SECRET].type == "kubernetes.io/basic-auth"
+
+
+@staged
+async def test_no_secret_is_deleted_for_a_new_type_with_too_little_of_the_lease_left_to_make_it_anew(stage: Stage) -> None:
+    stage.cluster.put(managed())
+    stage.start()
+    await stage.quiet()
+    before = stage.cluster.secrets[SECRET]
+    stage.fence.left_s = MARGIN_S / 2
+    stage.cluster.edit(APP, order=order(type="kubernetes.io/basic-auth"))
+    await stage.passes(LEFT_DELAY_S * 3)
+    assert stage.cluster.secrets[SECRET] is before
+    assert stage.tape.only("delete") == []
+    stage.fence.left_s = MARGIN_S
+    await stage.passes(LEFT_DELAY_S * 2)
     assert stage.cluster.secrets[SECRET].type == "kubernetes.io/basic-auth"
 
 

@@ -10,13 +10,15 @@ from keyturn.flow.audit import audited
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import AuditUnavailable, ClusterError, KeyturnError, NotLeading, Rejected
-from keyturn.model.ids import ObjectRef
+from keyturn.model.errors import AuditUnavailable, ClusterConflict, ClusterError, KeyturnError, NotLeading, ProviderError, Rejected
+from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef
 from keyturn.model.objects import ProviderObject
 
 log = logging.getLogger("keyturn.check")
 
 UNSAID_DELAY_S = 2.0
+SOON_S = 3.0
+"""When a provider is checked whose reads fare otherwise than its last check did; no more often, however it flickers."""
 
 
 async def check(ref: ObjectRef, world: World) -> None:
@@ -28,10 +30,13 @@ async def check(ref: ObjectRef, world: World) -> None:
     if not isinstance(provider.order, Rejected) and not is_of_class((provider.order,), world.controller_class):
         return None
     memory, now = world.memory(ref, provider.uid), world.clock.now()
+    memory.is_dirty = False
     try:
         caps = await _log_in(provider, world)
     except NotLeading:
         raise
+    except ClusterConflict:
+        return world.queue.add_after(ref, 0.0, Lane.ROUTINE)
     except KeyturnError as error:
         memory.note_failure(error.reason, now)
         # Where the table waits for an event, there is none for a provider: it comes back in its turn.
@@ -44,13 +49,31 @@ async def check(ref: ObjectRef, world: World) -> None:
         memory.note_success()
         delay = world.patience.check_period_s
         is_said = await _say(provider, "Synced", "it can be read", now, world, caps=caps)
+    if memory.is_dirty:
+        delay = min(delay, SOON_S)
     return world.queue.add_after(ref, delay if is_said else min(delay, UNSAID_DELAY_S), Lane.ROUTINE)
+
+
+def look_again(ref: ObjectRef, is_answering: bool, world: World) -> None:  # noqa: FBT001  # what `Refresher` tells
+    """Reads meet an outage, and its end, long before the next check: the provider is checked soon, so that its object says so."""
+    provider = world.objects.provider(ref)
+    memory = world.memory(ref, provider.uid) if provider is not None else None
+    if memory is None or memory.is_dirty or is_answering == (not memory.attempts):
+        return
+    # Where a check is under way, it says this to whoever plans the next one.
+    memory.is_dirty = True
+    world.queue.add_after(ref, SOON_S, Lane.ROUTINE)
 
 
 async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
     shelf = world.refresher.shelf(provider)
     async with audited(world.audit, AuditEntry("provider.check", str(provider.ref), str(provider.ref))):
-        await shelf.provider.validate()
+        try:
+            await shelf.provider.validate()
+        except ProviderError:
+            if world.refresher.is_open(shelf):
+                raise
+            raise ClusterConflict(f"{provider.ref} changed while it was checked") from None
     return tuple(sorted(cap.name for cap in shelf.provider.caps if cap.name))
 
 
@@ -61,12 +84,17 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
         return True
     world.fence.check()
     before = provider.status.condition("Ready")
-    if reason != "Synced" and (before is None or before.reason != reason):
+    is_new = before is None or before.reason != status.conditions[0].reason
+    if provider.ref == DEFAULT_PROVIDER:
+        if is_new:
+            # There is no object on which anybody could read it.
+            log.log(logging.INFO if reason == "Synced" else logging.WARNING, "the default provider: %s", message)
+    elif reason != "Synced" and is_new:
         world.events.post(provider, "Warning", reason, message)
     try:
         await world.statuses.write_provider(provider, status)
         if before is None or before.status != status.conditions[0].status:
-            wake_users(ref=provider.ref, world=world)
+            wake_users(provider.ref, world, failing_only=True)
     except ClusterError as error:
         log.info("status not written: %s", error, extra={"object": str(provider.ref)})
         return False

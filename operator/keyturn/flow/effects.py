@@ -9,6 +9,7 @@ from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import TargetNotOwned, Unprocessable, Vanished
 from keyturn.model.ids import CHANGED_AT_ANNOTATION
+from keyturn.model.lease import MARGIN_S
 from keyturn.model.objects import Managed
 from keyturn.model.plan import Action, Desired, Live, Plan
 from keyturn.model.status import timestamp
@@ -83,14 +84,17 @@ def _last_change(desired: Desired, live: Live, managed: Managed) -> str:
 async def _replace(desired: Desired, live: Live, managed: Managed, world: World) -> Live:
     """A Secret's type cannot be changed: it is deleted and made anew, unless others keep data in it."""
     foreign = live.standing_keys - live.fields_of(desired.manager).data - set(managed.status.target.keys if managed.status.target else ())
-    if foreign:
+    if foreign or live.is_cut:
         raise TargetNotOwned(
             f"spec.target.template.type cannot become {desired.type}: the Secret {live.ref.name} holds keys of others "
-            f"({', '.join(sorted(foreign)[:5])}); choose another target.name"
+            f"({', '.join(sorted(foreign)[:5]) or 'too many to look through'}); choose another target.name"
         )
     if not await world.objects.is_alive(managed.ref, managed.uid):
         raise Vanished(f"{managed.ref} is being deleted")
     await world.writer.rehearse(desired)
+    # Whoever loses the lease in between leaves no Secret there until the next leader comes to it. It cannot be shut out,
+    # since the API server has no "replace": but no delete begins with too little of the lease left for the create.
+    world.fence.check(for_s=MARGIN_S)
     await world.writer.delete(live)
     created = await world.writer.create(desired, timestamp(world.clock.now()))
     world.telemetry.wrote("secret-replace")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from keyturn.decide.leading import Sighting, Step, claimed, dies_in_s, is_ours, next_step, released, sight
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
-from keyturn.model.errors import ClusterConflict, ClusterError, NotLeading, ObjectGone
-from keyturn.model.ids import ObjectRef
+from keyturn.model.errors import ClusterConflict, ClusterError, NotLeading, ObjectGone, Rejected
+from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef
 from keyturn.model.lease import MARGIN_S, Lease, Terms
 from keyturn.model.status import timestamp
 from keyturn.ports import Clock, Leases
@@ -44,6 +44,7 @@ class Leading:
     _seen: Sighting | None = None
     _ends: float = -1.0
     _is_at_work: bool = False
+    _stands_by: str = ""
 
     @property
     def is_leading(self) -> bool:
@@ -55,8 +56,10 @@ class Leading:
         """The number of our term, 0 while it is not ours to act."""
         return self._epoch or 0 if self.is_leading else 0
 
-    def check(self) -> None:
-        if not self.is_leading:
+    def check(self, for_s: float = 0.0) -> None:
+        # No term is longer than that, and what needs more of one is not to wait for ever.
+        needed_s = MARGIN_S + min(for_s, (self.terms.duration_s - MARGIN_S) / 2)
+        if not self._is_at_work or self._ends - self.monotonic() < needed_s:
             raise NotLeading("another replica leads, or may do so in a moment")
 
     async def run(self) -> None:
@@ -124,6 +127,7 @@ class Leading:
             # Another one led since, even if it is gone again.
             self._end()
         if step is Step.WAIT:
+            self._stand_by(seen.lease.holder)
             return max(SOON_S, min(self.terms.retry_s, dies_in_s(seen, self.monotonic(), self.terms)))
         wanted = claimed(seen, step, self.me, self._epoch, timestamp(self.clock.now()), self.terms)
         # Noted before the answer: a claim whose answer is lost is ours all the same.
@@ -142,10 +146,16 @@ class Leading:
         """Begins our term, unless something of the last one is still in hand."""
         if not self.is_free():
             return False
-        self._is_at_work = True
+        self._is_at_work, self._stands_by = True, ""
         log.info("leading", extra={"identity": self.me, "epoch": self._epoch})
         self.on_change(True)
         return True
+
+    def _stand_by(self, leader: str) -> None:
+        """Says it once, and again where the leader is another one."""
+        if leader != self._stands_by:
+            self._stands_by = leader
+            log.info("standing by; %s leads", leader, extra={"identity": self.me})
 
     def _end(self) -> None:
         self._is_at_work, self._ends = False, -1.0
@@ -159,9 +169,17 @@ def begin_term(world: World, refs: Iterable[ObjectRef]) -> None:
     world.memories.clear()
     world.started = world.clock.now()
     world.queue.open()
+    if is_default_open(world):
+        world.queue.add(DEFAULT_PROVIDER, Lane.URGENT)
     for ref in refs:
         managed = world.objects.managed(ref)
         world.queue.add(ref, Lane.ROUTINE if managed is not None and managed.status.is_ready else Lane.URGENT)
+
+
+def is_default_open(world: World) -> bool:
+    """Whether anybody may use the default provider, so that it is worth a log-in."""
+    found = world.objects.provider(DEFAULT_PROVIDER)
+    return found is not None and not isinstance(found.order, Rejected) and found.order.is_open
 
 
 def end_term(world: World) -> None:

@@ -6,7 +6,6 @@ value changed. Nothing here knows what becomes of a value.
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,9 +14,11 @@ from datetime import datetime
 from keyturn.decide.refresh import FULL_READ_S, next_pass
 from keyturn.flow.audit import audited
 from keyturn.flow.changes import Changes
-from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh
+from keyturn.flow.load import Load
+from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh, mark_of
+from keyturn.flow.slots import sleep_until
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import AuditUnavailable, KeyturnError, NotLeading, ProviderError, Rejected, Unavailable, Unread
+from keyturn.model.errors import AuditUnavailable, ClusterConflict, KeyturnError, NotLeading, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
@@ -28,7 +29,7 @@ PASSING_S = 10.0
 
 
 class Refresher:
-    """All shelves. ``wake`` is told of each object whose value may have changed."""
+    """All shelves. ``wake`` is told of each object whose value may have changed, ``on_turn`` of a provider that goes or returns."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Refresher:
         self._mark_key = secrets.token_bytes(32)
         self._closing: set[asyncio.Task[None]] = set()
         self._is_shut = False
+        self.on_turn: Callable[[ObjectRef, bool], None] = lambda _, __: None
 
     def shelf(self, provider: ProviderObject) -> Shelf:
         """The open shelf of this incarnation and generation. Raises `Rejected`, `MissingExtra` or `NotLeading`."""
@@ -69,22 +71,37 @@ class Refresher:
         return opened
 
     async def fetch(
-        self, provider: ProviderObject, refs: Collection[SourceRef], *, max_age_s: float, who: ObjectRef
+        self, provider: ProviderObject, refs: Collection[SourceRef], *, max_age_s: float, who: ObjectRef, load: Load | None = None
     ) -> Mapping[SourceRef, Answer]:
-        """Values not older than ``max_age_s`` for ``who``, from the shelf where it has them."""
+        """Values not older than ``max_age_s`` for ``who``, from the shelf where it has them.
+
+        Raises `ClusterConflict` where the provider was edited or went meanwhile, `Invalid` where they are more than the ``load`` bears.
+        """
+        load = load or Load()
         shelf = self.shelf(provider)
         try:
-            return await self._draw(shelf, refs, max_age_s, who)
-        except ProviderError:
-            # Where the log-in was replaced meanwhile, the failure of the old one says nothing of the new one.
-            if not shelf.is_outdated or provider.ref not in self._shelves:
+            answers = await self._draw(shelf, refs, max_age_s, who, load)
+        except ProviderError as error:
+            if self.is_open(shelf):
                 raise
-        return await self._draw(self.shelf(provider), refs, max_age_s, who)
+            answers = dict.fromkeys(refs, error)
+        if self.is_open(shelf) or not any(isinstance(answer, ProviderError) for answer in answers.values()):
+            return answers
+        successor = self._shelves.get(provider.ref)
+        if not self._is_shut and (successor is None or not successor.object.is_same_order(provider)):
+            raise ClusterConflict(f"{provider.ref} changed while it was read")  # whom the new one admits is still to be asked
+        return await self._draw(self.shelf(provider), refs, max_age_s, who, load)
 
-    async def _draw(self, shelf: Shelf, refs: Collection[SourceRef], max_age_s: float, who: ObjectRef) -> Mapping[SourceRef, Answer]:
+    def is_open(self, shelf: Shelf) -> bool:
+        """Says that it was not replaced since, so that what its provider does is true of the object."""
+        return self._shelves.get(shelf.object.ref) is shelf and not shelf.is_outdated
+
+    async def _draw(
+        self, shelf: Shelf, refs: Collection[SourceRef], max_age_s: float, who: ObjectRef, load: Load
+    ) -> Mapping[SourceRef, Answer]:
         now = self._clock.now().timestamp()
         missing = [ref for ref in refs if not is_fresh(shelf.held.get(ref), now, max_age_s)]
-        fresh = await self._read(shelf, missing, str(who)) if missing else {}
+        fresh = await self._read(shelf, missing, str(who), load) if missing else {}
         found: dict[SourceRef, Answer] = {}
         for ref in refs:
             held = shelf.held.get(ref)
@@ -93,6 +110,7 @@ class Refresher:
             shelf.note_drawn(ref, who)
             if (shelf.object.ref, ref) in self._room:
                 self._room.move_to_end((shelf.object.ref, ref))
+        load.add(answer for ref, answer in found.items() if ref not in fresh)
         return found
 
     def want(self, who: ObjectRef, wishes: Mapping[ObjectRef, Collection[SourceRef]], interval_s: float | None) -> None:
@@ -108,7 +126,7 @@ class Refresher:
             for ref in refs:
                 whos = shelf.wants.setdefault(ref, {})
                 if whos.get(who) != interval_s:
-                    self._count(shelf, whos.get(who), interval_s)
+                    shelf.count(whos.get(who), interval_s)
                     whos[who] = interval_s
         self._wishes[who] = now
         return None
@@ -148,8 +166,7 @@ class Refresher:
     async def close(self) -> None:
         """Ends all rounds and closes all providers."""
         self.shut()
-        if self._closing:
-            await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _go_round(self, shelf: Shelf) -> None:
         """Reads what is due, slot by slot, until the shelf is closed."""
@@ -164,7 +181,7 @@ class Refresher:
                 reached = self._clock.now().timestamp()
                 continue
             target = min(slots.values())
-            if await _sleep_until(target, self._clock, shelf.changed):
+            if await sleep_until(target, self._clock, shelf.changed):
                 continue
             # Slots that went by while a pass was under way are not made up for.
             reached = max(target, self._clock.now().timestamp())
@@ -189,7 +206,18 @@ class Refresher:
                 self._wake(who)
         return any(isinstance(held.answer, Unavailable) for ref in due if (held := shelf.held.get(ref)))
 
-    async def _read(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str) -> Mapping[SourceRef, Answer]:
+    async def _read(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str, load: Load | None = None) -> Mapping[SourceRef, Answer]:
+        """Reads piece by piece where values are large; without a ``load`` nobody here needs them, and what was held is let go."""
+        found: dict[SourceRef, Answer] = {}
+        while refs:
+            answers = await self._read_some(shelf, refs, trigger)
+            refs = [ref for ref in refs if ref not in answers]
+            if load is not None:
+                load.add(answers.values())
+                found.update(answers)
+        return found
+
+    async def _read_some(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str) -> Mapping[SourceRef, Answer]:
         entry = AuditEntry(
             "provider.read", str(shelf.object.ref), str(shelf.object.ref), trigger, tuple(map(str, refs[:100])), {"count": str(len(refs))}
         )
@@ -207,7 +235,12 @@ class Refresher:
             for ref, answer in answers.items():
                 self._hold(shelf, ref, answer, now.timestamp())
             self._let_pass(shelf, now.timestamp())
+        self._note_turn(shelf, answers.values())
         return answers
+
+    def _note_turn(self, shelf: Shelf, answers: Collection[Answer]) -> None:
+        if self.is_open(shelf) and shelf.is_turned_by(answers):
+            self.on_turn(shelf.object.ref, bool(shelf.is_answering))
 
     def _hold(self, shelf: Shelf, ref: SourceRef, answer: Answer, at: float) -> None:
         if ref not in shelf.wants:
@@ -216,7 +249,7 @@ class Refresher:
             # To the end: the oldest stay in front.
             shelf.passing.pop(ref, None)
             shelf.passing[ref] = at
-        shelf.held[ref] = Held(self._mark(answer), at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
+        shelf.held[ref] = Held(mark_of(answer, self._mark_key), at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
         place = (shelf.object.ref, ref)
         self._room_left += self._room.pop(place, 0)
         if isinstance(answer, Value):
@@ -240,36 +273,19 @@ class Refresher:
                 shelf.held.pop(ref, None)
                 self._room_left += self._room.pop((shelf.object.ref, ref), 0)
 
-    def _mark(self, answer: Answer) -> bytes:
-        if isinstance(answer, ProviderError):
-            return type(answer).__name__.encode()
-        return hashlib.blake2b(answer.data.reveal(), key=self._mark_key, digest_size=16).digest()
-
     def _drop(self, at: ObjectRef, refs: Collection[SourceRef], who: ObjectRef) -> None:
         shelf = self._shelves.get(at)
         if shelf is None:
             return
         for ref in refs:
             whos = shelf.wants.get(ref, {})
-            self._count(shelf, whos.pop(who, None), None)
+            shelf.count(whos.pop(who, None), None)
             shelf.drawn.get(ref, {}).pop(who, None)
             if not whos:
                 shelf.wants.pop(ref, None)
                 shelf.drawn.pop(ref, None)
                 shelf.held.pop(ref, None)
                 self._room_left += self._room.pop((at, ref), 0)
-
-    def _count(self, shelf: Shelf, former: float | None, now: float | None) -> None:
-        """Keeps count of intervals, and calls the round only where one comes or goes: not once for each object."""
-        if now is not None:
-            shelf.intervals[now] += 1
-            if shelf.intervals[now] == 1:
-                shelf.changed.set()
-        if former is not None:
-            shelf.intervals[former] -= 1
-            if not shelf.intervals[former]:
-                del shelf.intervals[former]
-                shelf.changed.set()
 
     def _close(self, shelf: Shelf) -> None:
         if shelf.rounds is not None:
@@ -279,14 +295,3 @@ class Refresher:
         task = asyncio.create_task(shelf.provider.close(), name=f"close {shelf.object.ref}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-async def _sleep_until(target: float, clock: Clock, changed: asyncio.Event) -> bool:
-    """Waits for a wall-clock time; True where the plan changed before it came."""
-    left = target - clock.now().timestamp()
-    try:
-        async with asyncio.timeout(max(0.0, left)):
-            await changed.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -1,12 +1,14 @@
 """What one provider gave, and who wants what of it: the nouns of `Refresher`, which alone reads and wakes."""
 
 import asyncio
+import hashlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn.decide.refresh import Surveys
-from keyturn.model.errors import ProviderError
+from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
@@ -16,6 +18,8 @@ FAILURE_TTL_S = 1.0
 """How long a failed read answers others too: 200 objects of a dead provider are one call, not 200."""
 
 Answer = Value | ProviderError
+
+_AWAY = (Unavailable, AuthFailed)
 
 
 @dataclass(slots=True)
@@ -38,7 +42,7 @@ class Shelf:
     """One incarnation and generation of a provider object, open; ``is_outdated`` once its log-in was replaced.
 
     ``drawn`` has the mark of what each who wants something drew, or was woken for, last. ``surveys`` are by the
-    intervals that were due together: each has keys, and so a folder to list, of its own.
+    intervals that were due together: each has keys, and so a folder to list, of its own. ``is_answering`` None: not asked yet.
     """
 
     object: ProviderObject
@@ -53,15 +57,37 @@ class Shelf:
     rounds: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     is_outdated: bool = False
+    is_answering: bool | None = None
 
     def succeed(self, former: "Shelf") -> None:
         """Takes over who wants what, and after a new log-in how the old one fared; never a value."""
         self.wants, self.intervals = former.wants, former.intervals
         if self.object.is_same_order(former.object):
-            self.last_good = former.last_good
+            self.last_good, self.is_answering = former.last_good, former.is_answering
             # Marks alone: the next pass wakes whose value differs, and not everybody.
             self.drawn = former.drawn
             self.held = {ref: Held(held.mark, held.at, None) for ref, held in former.held.items() if ref in self.wants}
+
+    def is_turned_by(self, answers: Collection[Answer]) -> bool:
+        """Notes whether it answers; True where that is new. A pause that it asked for tells neither."""
+        before = self.is_answering
+        if answers and all(isinstance(answer, _AWAY) for answer in answers):
+            self.is_answering = False
+        elif any(not isinstance(answer, (*_AWAY, Throttled)) for answer in answers):
+            self.is_answering = True
+        return self.is_answering is not before
+
+    def count(self, former: float | None, now: float | None) -> None:
+        """Keeps count of intervals, and calls the round only where one comes or goes: not once for each object."""
+        if now is not None:
+            self.intervals[now] += 1
+            if self.intervals[now] == 1:
+                self.changed.set()
+        if former is not None:
+            self.intervals[former] -= 1
+            if not self.intervals[former]:
+                del self.intervals[former]
+                self.changed.set()
 
     def note_drawn(self, ref: SourceRef, who: ObjectRef) -> None:
         """``who`` has what is held now."""
@@ -81,3 +107,10 @@ def is_fresh(held: Held | None, now: float, max_age_s: float) -> bool:
         return False
     limit = min(max_age_s, FAILURE_TTL_S) if isinstance(held.answer, ProviderError) else max_age_s
     return now - held.at <= limit
+
+
+def mark_of(answer: Answer, key: bytes) -> bytes:
+    """What tells an answer from another one; of a value it tells nothing without the key."""
+    if isinstance(answer, ProviderError):
+        return type(answer).__name__.encode()
+    return hashlib.blake2b(answer.data.reveal(), key=key, digest_size=16).digest()

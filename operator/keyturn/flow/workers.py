@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from keyturn.flow.check import check
+from keyturn.flow.fair import Draws
 from keyturn.flow.settle import settle
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
-from keyturn.model.errors import NotLeading
+from keyturn.model.errors import NotLeading, Rejected
 from keyturn.model.ids import Kind, ObjectRef
 
 log = logging.getLogger("keyturn.worker")
@@ -21,6 +23,7 @@ FINISH_S = 10.0
 
 async def work(world: World, count: int) -> None:
     """Runs ``count`` workers until cancelled; whoever is at work then finishes first."""
+    world.queue.share_out(count, partial(draws_on, world))
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         hands = [group.create_task(_hand(world, stop), name=f"worker {n}") for n in range(count)]
@@ -31,6 +34,14 @@ async def work(world: World, count: int) -> None:
             for hand in hands:
                 hand.cancel()
             raise
+
+
+def draws_on(world: World, ref: ObjectRef) -> Draws:
+    """The providers whose answers a worker at this object waits for."""
+    if ref.kind is not Kind.MANAGED_SECRET:
+        return (ref,)
+    managed = world.objects.managed(ref)
+    return () if managed is None or isinstance(managed.order, Rejected) else managed.order.providers(ref.namespace)
 
 
 async def _hand(world: World, stop: asyncio.Event) -> None:

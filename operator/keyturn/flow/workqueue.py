@@ -1,17 +1,18 @@
 """The queue between events and workers: what is new goes before what is routine, fair by namespace.
 
 An object is in it at most once, and with one worker at most. What arrives for an object at work
-is kept until that worker is done. Decides nothing about objects and reads none.
+is kept until that worker is done. No namespace, and no provider, holds more workers than are left for
+all others (``decide/share.py``). Decides nothing about objects and reads none.
 """
 
 import asyncio
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from keyturn.flow.fair import Draws, Fair, Shares
 from keyturn.model.ids import ObjectRef
 
 ROUTINE_SHARE = 8
@@ -33,34 +34,6 @@ class _Waiting:
     since: float
 
 
-class _Fair:
-    """References by namespace, handed out round robin."""
-
-    def __init__(self) -> None:
-        self._namespaces: dict[str, deque[ObjectRef]] = {}
-        self._turns: deque[str] = deque()
-
-    def push(self, ref: ObjectRef) -> None:
-        waiting = self._namespaces.get(ref.namespace)
-        if waiting is None:
-            waiting = self._namespaces[ref.namespace] = deque()
-            self._turns.append(ref.namespace)
-        waiting.append(ref)
-
-    def pop(self) -> ObjectRef:
-        namespace = self._turns.popleft()
-        waiting = self._namespaces[namespace]
-        ref = waiting.popleft()
-        if waiting:
-            self._turns.append(namespace)
-        else:
-            del self._namespaces[namespace]
-        return ref
-
-    def __bool__(self) -> bool:
-        return bool(self._turns)
-
-
 class WorkQueue:
     """Two lanes and a timetable. ``clock`` gives monotonic seconds.
 
@@ -71,9 +44,12 @@ class WorkQueue:
     def __init__(self, clock: Callable[[], float] | None = None, waited: Callable[[str, float], None] = lambda _, __: None) -> None:
         self._clock = clock or asyncio.get_running_loop().time
         self._waited = waited
-        self._lanes = (_Fair(), _Fair())
+        self._lanes = (Fair(), Fair())
         self._queued: dict[ObjectRef, _Waiting] = {}
         self._at_work: dict[ObjectRef, float] = {}
+        self._shares = Shares()
+        self._holds: dict[ObjectRef, Draws] = {}
+        self._draws_on: Callable[[ObjectRef], Draws] = lambda _: ()
         self._again: dict[ObjectRef, Lane] = {}
         self._timetable: list[tuple[float, int, ObjectRef, Lane]] = []
         self._due: dict[ObjectRef, int] = {}
@@ -83,6 +59,13 @@ class WorkQueue:
         self._moved_at = self._resumed_at = self._clock()
         self.is_paused = False
         self.is_open = True
+
+    def share_out(self, hands: int, draws_on: Callable[[ObjectRef], Draws]) -> None:
+        """From now on so many workers take from here; ``draws_on`` tells whose time an object may take."""
+        self._shares.hands, self._draws_on = hands, draws_on
+        self._lanes = (Fair(), Fair())
+        for ref, waiting in self._queued.items():
+            self._lanes[waiting.lane].push(ref, draws_on(ref))
 
     def __len__(self) -> int:
         return len(self._queued) + len(self._at_work)
@@ -96,7 +79,8 @@ class WorkQueue:
         """Since when nobody took anything though there was something to take; None where there is nothing, or we pause."""
         if self.is_paused:
             return None
-        if self._queued:
+        # Where the workers looked and slept again, what waits is over the share of its like.
+        if self._queued and self._wake.is_set():
             return self._moved_at
         due = self._timetable[:1]
         return max(due[0][0], self._moved_at) if due else None
@@ -125,7 +109,7 @@ class WorkQueue:
         else:
             # One that moves up stays in its old lane as well; there it is passed over.
             held.lane = lane
-        self._lanes[lane].push(ref)
+        self._lanes[lane].push(ref, self._draws_on(ref))
         self._wake.set()
 
     def add_after(self, ref: ObjectRef, delay_s: float, lane: Lane = Lane.ROUTINE) -> None:
@@ -153,7 +137,10 @@ class WorkQueue:
 
     def done(self, ref: ObjectRef) -> None:
         """The worker is through; what came meanwhile goes into its lane."""
-        self._at_work.pop(ref, None)
+        if self._at_work.pop(ref, None) is not None:
+            self._shares.give_back(ref.namespace, self._holds.pop(ref))
+        if self._queued:
+            self._wake.set()
         lane = self._again.pop(ref, None)
         if lane is not None:
             self.add(ref, lane)
@@ -166,7 +153,7 @@ class WorkQueue:
     def close(self) -> None:
         """Forgets all that waits, and takes nothing in until `open`: what others work on must not pile up here."""
         self.is_open = False
-        self._lanes = (_Fair(), _Fair())
+        self._lanes = (Fair(), Fair())
         self._timetable.clear()
         for held in (self._queued, self._again, self._due):
             held.clear()
@@ -186,20 +173,28 @@ class WorkQueue:
 
     def _next(self) -> ObjectRef | None:
         self._take_due()
+        # Not set: another worker looked, and nothing has come or gone since.
+        if not self._wake.is_set():
+            return None
         self._turn += 1
         routine_first = self._turn % ROUTINE_SHARE == 0
         for lane in (Lane.ROUTINE, Lane.URGENT) if routine_first else (Lane.URGENT, Lane.ROUTINE):
-            while self._lanes[lane]:
-                ref = self._lanes[lane].pop()
+            while found := self._lanes[lane].pop(self._shares):
+                ref, draws = found
                 held = self._queued.get(ref)
                 if held is not None and held.lane is lane:
-                    del self._queued[ref]
-                    self._at_work[ref] = self._moved_at = now = self._clock()
-                    self._waited(lane.name.lower(), now - max(held.since, self._resumed_at))
-                    if self._lanes[lane] or self._timetable:
-                        self._wake.set()
+                    self._hand_out(ref, draws, held)
                     return ref
         return None
+
+    def _hand_out(self, ref: ObjectRef, draws: Draws, held: _Waiting) -> None:
+        del self._queued[ref]
+        self._at_work[ref] = self._moved_at = now = self._clock()
+        self._holds[ref] = draws
+        self._shares.take(ref.namespace, draws)
+        self._waited(held.lane.name.lower(), now - max(held.since, self._resumed_at))
+        if self._lanes[held.lane] or self._timetable:
+            self._wake.set()
 
     def _take_due(self) -> None:
         now = self._clock()

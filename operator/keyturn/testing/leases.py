@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -11,12 +12,13 @@ from keyturn.model.lease import Lease
 
 @dataclass(slots=True)
 class FakeFence:
-    """Stands open while ``is_leading``."""
+    """Stands open while ``is_leading``, and for what takes no longer than ``left_s``."""
 
     is_leading: bool = True
+    left_s: float = math.inf
 
-    def check(self) -> None:
-        if not self.is_leading:
+    def check(self, for_s: float = 0.0) -> None:
+        if not self.is_leading or for_s > self.left_s:
             raise NotLeading("another replica leads")
 
 

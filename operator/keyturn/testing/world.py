@@ -16,19 +16,22 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from keyturn.decide.admit import Limits
 from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
 from keyturn.decide.judge import Patience
-from keyturn.flow.check import wake_users
-from keyturn.flow.leading import begin_term, end_term
+from keyturn.flow.check import look_again, wake_users
+from keyturn.flow.leading import begin_term, end_term, is_default_open
 from keyturn.flow.refresher import CACHE_BYTES, Refresher
 from keyturn.flow.settle import settle
 from keyturn.flow.workers import work
 from keyturn.flow.workqueue import Lane, WorkQueue
 from keyturn.flow.world import KeyHolder, World
-from keyturn.model.ids import ObjectRef, SecretRef
+from keyturn.model.default import DefaultProvider
+from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed
+from keyturn.model.order import FileConfig
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import Status
 from keyturn.testing.clock import FakeClock, play
@@ -106,18 +109,27 @@ class Stage:
             controller_class=self.controller_class,
             fingerprint=KeyHolder(self.key, ""),
         )
+        self.world.refresher.on_turn = partial(look_again, world=self.world)
         self.refit(self.world)
         self.cluster.on_object, self.cluster.on_secret = self._hear, self._hear_secret
         self.cluster.forget_caches()
         self._known = dict(self.cluster.objects)
         for ref in self._known:
             queue.add(ref)
+        if is_default_open(self.world):
+            queue.add(DEFAULT_PROVIDER)
 
     def source(self, name: str = "vault", **values: str) -> FakeSource:
         """What the provider of that name holds; keyword arguments add to it."""
         found = self.providers.sources.setdefault(name, FakeSource())
         found.values.update(values)
         return found
+
+    def open_default(self, *namespaces: str) -> FakeSource:
+        """Opens the default provider to these namespaces; what it holds."""
+        self.cluster.default = DefaultProvider("file", FileConfig("default"), namespaces=frozenset(namespaces)).as_object()
+        self.world.queue.add(DEFAULT_PROVIDER)
+        return self.source("default")
 
     async def settle(self, ref: ObjectRef) -> None:
         """One look at one object, as a worker does it, without the queue."""
