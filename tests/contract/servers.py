@@ -128,6 +128,50 @@ class Rough(Listener):
         return _Saying(self._speech)
 
 
+class _Babbler(asyncio.Protocol):
+    """Says one thing first and another without an end, as fast as it is taken or every so many seconds."""
+
+    def __init__(self, told: "Babbling", loop: asyncio.AbstractEventLoop) -> None:
+        self._told, self._loop = told, loop
+        self._transport: asyncio.Transport | None = None
+        self._is_ready = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._told.first)
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        self._is_ready = False
+
+    def resume_writing(self) -> None:
+        self._is_ready = True
+        self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+
+    def _go_on(self) -> None:
+        if self._transport is None or not self._is_ready:
+            return
+        self._transport.write(self._told.again)
+        self._told.taken += len(self._told.again)
+        self._loop.call_later(self._told.every_s, self._go_on)
+
+
+class Babbling(Listener):
+    """Never comes to an end; ``taken`` is how much was taken from it, in bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, first: bytes, again: bytes, every_s: float = 0.0) -> None:
+        super().__init__(loop)
+        self.first, self.again, self.every_s = first, again, every_s
+        self.taken = 0
+
+    def _speaker(self) -> asyncio.Protocol:
+        return _Babbler(self, self._loop)
+
+
 @contextmanager
 def deaf() -> Iterator[str]:
     """The URL of a port that takes no connection: its queue is full, so that the kernel drops who knocks, as a filter would."""

@@ -3,92 +3,23 @@
 import asyncio
 import gzip
 import logging
-import socket
 import ssl
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
-import trustme
 from aiohttp import web
 
-from contract.servers import Http, Rough, deaf, elsewhere, never
+from contract.servers import Http, Rough, deaf, never
 from keyturn.decide.address import AddressRules
 from keyturn.model.errors import Unavailable
-from keyturn.providers.dial import CONNECT_S, FAILS_AT_S, LIMIT, NO_ANSWER, Answer, Dialer, Line
+from keyturn.providers import dial
+from keyturn.providers.dial import CONNECT_S, FAILS_AT_S, LIMIT, NO_ANSWER, POOL, Answer, Line, TooLong
 
 CANARY = "kt-canary-answer"
 LOOPBACK = AddressRules(allowed=("127.0.0.0/8",))
 DEFAULT = AddressRules(own=frozenset({"10.96.0.1"}))
 ALIKE = 2  # times: as far as failures may lie apart on a busy machine
-
-Found = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def serving(authority: trustme.CA) -> ssl.SSLContext:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "vault.test").configure_cert(tls)
-    return tls
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    tls = ssl.create_default_context()
-    authority.configure_trust(tls)
-    return tls
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Where the servers live."""
-    with elsewhere() as found:
-        yield found
-
-
-@pytest.fixture
-def http(loop: asyncio.AbstractEventLoop) -> Iterator[Http]:
-    with Http(loop) as server:
-        yield server
-
-
-@pytest.fixture
-async def opened(trusting: ssl.SSLContext) -> AsyncIterator[Callable[..., Line]]:
-    """Opens lines, which are closed in the end."""
-    lines: list[Line] = []
-
-    def line(server: str, rules: AddressRules | None = LOOPBACK, tls: ssl.SSLContext = trusting) -> Line:
-        lines.append(Dialer(rules).open(server, tls))
-        return lines[-1]
-
-    yield line
-    for made in lines:
-        await made.close()
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[Sequence[str]]]]:
-    """What each name stands for, look-up after look-up; the last holds on. None at all: the name server is silent."""
-    answers: dict[str, list[Sequence[str]]] = {}
-    silence, real = threading.Event(), socket.getaddrinfo
-
-    def ask(host: str, port: int | None, *more: int, **flags: int) -> Found:
-        if host not in answers:
-            return real(host, port, *more, **flags)  # type: ignore[return-value]  # loopback has addresses of two parts here
-        if not answers[host]:
-            silence.wait(60)
-            raise socket.gaierror(socket.EAI_AGAIN, "kt-canary-library-text")
-        told = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in told]
-
-    monkeypatch.setattr(socket, "getaddrinfo", ask)
-    yield answers
-    silence.set()
 
 
 async def get(line: Line, path: str = "/there", **headers: str) -> Answer:
@@ -152,6 +83,61 @@ async def test_a_limit_is_what_the_longest_body_may_have(http: Http, opened: Cal
     assert len((await get(line, "/full")).body) == LIMIT
     await failed(line, "/long")
     assert len((await line.send("GET", "/long", headers={}, limit=LIMIT + 1)).body) == LIMIT + 1
+
+
+async def test_a_tenants_answer_by_tls_may_be_as_long_as_its_limit(
+    loop: asyncio.AbstractEventLoop, serving: ssl.SSLContext, opened: Callable[..., Line]
+):
+    limit = 16 << 20
+
+    async def piecemeal(request: web.BaseRequest, size: int) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for begin in range(0, size, 4096):
+            await response.write(b"0" * min(4096, size - begin))
+        return response
+
+    with Http(loop, tls=serving) as server:
+        server.streams |= {"/full": partial(piecemeal, size=limit), "/long": partial(piecemeal, size=limit + 1)}
+        line = opened(server.url)
+        assert len((await line.send("GET", "/full", headers={}, limit=limit)).body) == limit
+        with pytest.raises(TooLong, match=NO_ANSWER):
+            await line.send("GET", "/long", headers={}, limit=limit)
+
+
+async def test_whoever_waits_behind_slow_answers_gets_one_too(
+    loop: asyncio.AbstractEventLoop, http: Http, opened: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dial, "CONNECT_S", 0.2)
+    go_on = asyncio.Event()
+
+    async def slowly(request: web.BaseRequest) -> web.StreamResponse:
+        await go_on.wait()
+        return web.Response()
+
+    http.streams["/slow"] = slowly
+    line = opened(http.url)
+    asked = [asyncio.create_task(get(line, "/slow")) for _ in range(POOL + 1)]
+    done, _ = await asyncio.wait(asked, timeout=5 * 0.2)
+    assert (done, len(http.asked)) == (set(), POOL)
+    loop.call_soon_threadsafe(go_on.set)
+    assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+
+
+async def test_whoever_waits_when_the_line_is_closed_opens_no_new_one(http: Http, opened: Callable[..., Line]):
+    async def silently(_: web.BaseRequest) -> web.StreamResponse:
+        await never()
+        return web.Response()
+
+    http.streams["/silent"] = silently
+    line = opened(http.url, None)
+    asked = [asyncio.create_task(get(line, "/silent")) for _ in range(POOL + 1)]
+    async with asyncio.timeout(20):
+        while len(http.asked) < POOL:  # noqa: ASYNC110  # the server is in another thread
+            await asyncio.sleep(0.01)
+    await line.close()
+    assert {type(failure) for failure in await asyncio.gather(*asked, return_exceptions=True)} == {Unavailable}
+    assert len(http.asked) == POOL
 
 
 async def test_after_a_close_and_after_a_second_one_there_is_no_answer(http: Http, opened: Callable[..., Line]):

@@ -1,6 +1,9 @@
 """What a list of Vault's keys says: by OpenBao's details where they are to be had, else by names alone."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -10,6 +13,7 @@ from contract.vaults import Rig, front, get
 from keyturn.model.errors import AccessDenied, Invalid
 from keyturn.model.material import Cap, Meta, SourceRef, Value
 from keyturn.providers import vault
+from keyturn.providers.dial import Answer
 from keyturn.providers.vault import VaultProvider
 
 KEYS = ("db", "shop/api", "shop/db", "shop/deep/er/key", "shopping")
@@ -151,3 +155,40 @@ async def test_a_walk_has_an_end(rig: Rig, canary: Canary, monkeypatch: pytest.M
     monkeypatch.setattr(vault, "LIST_LIMIT", 16)
     with pytest.raises(Invalid, match="too large"):
         await listed(rig.open())
+
+
+async def test_details_of_ten_thousand_keys_let_others_have_their_turns(rig: Rig):
+    """And a detail that nobody asked about is not looked at: it may be as it likes."""
+    names = [f"app-{n:05}" for n in range(10_000)]
+    version = {"created_time": "2026-03-01T12:00:00Z", "deletion_time": "", "destroyed": False, "version": 1}
+    told = {name: {"current_version": 1, "versions": {"1": version}} for name in names} | {"odd": {"versions": 7}}
+    body = json.dumps({"request_id": "1-2", "data": {"keys": [*names, "odd"], "key_info": told}})
+
+    def answer(request: web.Request) -> web.Response | None:
+        return web.Response(text=body, content_type="application/json") if "detailed-metadata" in request.path else None
+
+    turns, is_over = 0, False
+
+    async def others() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with front(rig.bao, answer) as before:
+        provider = rig.open(server=before.url)
+        ask = provider._session.ask
+
+        async def asked(path: str, **more: Any) -> Answer:
+            nonlocal turns
+            found = await ask(path, **more)
+            turns = 0
+            return found
+
+        provider._session.ask = asked  # type: ignore[method-assign]  # turns are counted from the answer on
+        waiting = asyncio.create_task(others())
+        survey = await provider.survey([SourceRef(name) for name in names])
+        is_over = True
+        await waiting
+    assert (len(survey.fingerprints), survey.size) == (10_000, 10_001)
+    assert turns >= 10_000 / 200

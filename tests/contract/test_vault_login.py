@@ -212,6 +212,8 @@ async def test_the_authority_from_a_config_map(rig: Rig, canary: Canary):
     await works(rig, canary, rig.approle(), authority=ref)
     rig.secrets[ref] = Sensitive(b"-----BEGIN kt-canary-no-pem-----")
     await fails(rig, rig.approle(), "ConfigMap/shop/authority, key ca.crt, holds no PEM certificate", authority=ref)
+    absent = KeyRef(Carrier.CONFIG_MAP, "shop", "absent", "ca.crt")
+    await fails(rig, rig.approle(), "caProvider: there is no ConfigMap/shop/absent", authority=absent)
 
 
 @pytest.mark.parametrize("pem", [b"", b"kt-canary-no-pem", b"\xff"], ids=repr)

@@ -7,7 +7,6 @@ import base64
 import binascii
 import os
 import ssl
-import tempfile
 import time
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from keyturn.keypair import load_pair
 from keyturn.model.errors import KeyturnError
 from keyturn.model.sensitive import Sensitive
 
@@ -75,6 +75,8 @@ class ClusterConfig:
     token: Token = field(default_factory=Token)
     namespace: str = ""
     context: str = ""
+    faceless: ssl.SSLContext | None = None
+    """The same trust without our certificate, for whoever logs in as somebody else. None where ``tls`` shows none."""
 
 
 def load(kubeconfig: str = "", context: str = "") -> ClusterConfig:
@@ -117,7 +119,8 @@ def _from_kubeconfig(path: Path, context: str) -> ClusterConfig:
     server = str(cluster.get("server", "")).rstrip("/")
     if not _is_https(server):
         raise NoCluster(f"kubeconfig {path}: the server of context {name} must be https://HOST or https://HOST:PORT")
-    return ClusterConfig(server, _tls(cluster, user, path), _token(user, path), str(chosen.get("namespace", "")), name)
+    tls, faceless = _tls(cluster, user, path), _tls(cluster, {}, path)
+    return ClusterConfig(server, tls, _token(user, path), str(chosen.get("namespace", "")), name, faceless)
 
 
 def _is_https(server: str) -> bool:
@@ -159,15 +162,8 @@ def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl
     if cluster.get("insecure-skip-tls-verify"):
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     certificate, key = _material(user, "client-certificate", path), _material(user, "client-key", path)
-    if certificate and key:
-        # Python loads client certificates from files only; this one is gone before anything else runs.
-        with tempfile.NamedTemporaryFile() as pair:
-            pair.write(certificate.rstrip() + b"\n" + key)
-            pair.flush()
-            try:
-                tls.load_cert_chain(pair.name)
-            except ssl.SSLError:
-                raise NoCluster(f"kubeconfig {path}: client-certificate and client-key are no pair in PEM") from None
+    if certificate and key and not load_pair(tls, certificate, key):
+        raise NoCluster(f"kubeconfig {path}: client-certificate and client-key are no pair in PEM")
     return tls
 
 

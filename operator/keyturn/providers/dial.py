@@ -2,17 +2,17 @@
 
 For a tenant's server each address is checked that a name stands for, and again each one that a socket
 is made for, so that no spelling, and no name that changes its mind, leads elsewhere. Whatever fails,
-fails alike and at the same moment: a tenant must not learn by us what is where. Follows no redirect,
-keeps no cookie, unpacks nothing. Never logs a path, a header or a body.
+fails alike and at the same moment, and so does whatever is no answer of the protocol that was spoken: a tenant
+must not learn by us what is where. Follows no redirect, keeps no cookie, unpacks nothing. Never logs a path,
+a header or a body.
 """
 
 import asyncio
 import logging
 import socket
 import ssl
-import threading
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +23,9 @@ from yarl import URL
 from keyturn import __version__
 from keyturn.decide.address import AddressRules, may_dial
 from keyturn.model.errors import Unavailable
+from keyturn.providers.meter import Meter, Metered
+from keyturn.providers.names import FOR_ADMINS, FOR_TENANTS
+from keyturn.providers.room import Hold
 
 log = logging.getLogger("keyturn.dial")
 
@@ -31,8 +34,10 @@ LIMIT: Final = 64 << 10  # bytes
 
 POOL: Final = 32
 CONNECT_S: Final = 3.0
+"""For name, connection and TLS together, once there is a place in the pool."""
 TOTAL_S: Final = 10.0
-# After its begin, for a tenant: a little after each of the two limits, so that it does not matter what was met before.
+"""From the call on."""
+# For a tenant, after it had its place: a little after each of the two limits, so that it does not matter what was met before.
 FAILS_AT_S: Final = (CONNECT_S + 0.5, TOTAL_S + 0.5)
 TOLD_EVERY_S: Final = 60.0
 
@@ -41,11 +46,23 @@ _HEADERS: Final = {"User-Agent": f"keyturn/{__version__}", "Accept-Encoding": "i
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said, whatever its status but a redirect. Names of headers are in lower case."""
+    """What a server said, whatever its status but a redirect. Names of headers are in lower case.
+
+    ``is_cut``: the body was longer than asked for, and this is its beginning. Seen by a `Knows` alone.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    is_cut: bool = False
+
+
+Knows = Callable[[Answer], bool]
+"""Says that this is an answer of the protocol that was spoken, be it a failure. Where it is long, asked in a thread."""
+
+
+def _anything(_: Answer) -> bool:
+    return True
 
 
 class TooLong(Unavailable):
@@ -61,85 +78,73 @@ class _Endless(_Useless):
 
 
 class Dialer:
-    """Opens lines to servers. Without rules a server was chosen by an admin, and is taken as it is: proxy and all."""
+    """Opens lines to servers. Without rules a server was chosen by an admin, and is taken as it is: proxy and all.
 
-    def __init__(self, rules: AddressRules | None) -> None:
+    ``tenant`` is who chose the others, whose names share some threads. ``is_direct``: no proxy of the environment's is for it.
+    """
+
+    def __init__(self, rules: AddressRules | None, tenant: str = "", *, is_direct: bool = False) -> None:
         self._rules = rules
+        self._tenant = tenant
+        self._is_direct = is_direct or rules is not None
 
     def open(self, server: str, tls: ssl.SSLContext) -> "Line":
         """A line to the server at this URL, without I/O."""
-        return Line(server, tls, self._rules)
+        return Line(server, _Client(tls, self._rules, self._tenant, is_direct=self._is_direct), is_tenants=self._rules is not None)
 
 
 class Line:
     """Connections to one server, as one client: whoever logs in by another certificate or authority opens another."""
 
-    def __init__(self, server: str, tls: ssl.SSLContext, rules: AddressRules | None) -> None:
+    def __init__(self, server: str, client: "_Client", *, is_tenants: bool) -> None:
         self._server = server
-        self._tls = tls
-        self._rules = rules
-        self._session: aiohttp.ClientSession | None = None
-        self._is_closed = False
+        self._client = client
+        self._is_tenants = is_tenants
+        # In a queue of the client's own the time to connect would run: those behind slow answers would be told that there is none.
+        self._places = asyncio.Semaphore(POOL)
         self._silent_until = 0.0
 
-    async def send(self, verb: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None, limit: int = LIMIT) -> Answer:
-        """Asks at the server's URL with ``path``, encoded and with its slash, behind it; ``limit`` is the longest body, in bytes.
+    async def send(
+        self,
+        verb: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        limit: int = LIMIT,
+        knows: Knows = _anything,
+        room: Hold | None = None,
+    ) -> Answer:
+        """Asks at the server's URL with ``path``, encoded and with its slash, behind it; ``limit`` is the longest body, in bytes,
+        which ``room`` is claimed for.
 
-        Raises `Unavailable`, always in the same words, where no answer comes that is of use: `TooLong` where it was for its length.
+        Raises `Unavailable`, always in the same words, where no answer comes that is of use: `TooLong` where it was for its
+        length. What a tenant's server says and ``knows`` does not know is none.
         """
-        if self._is_closed:
+        if self._client.is_closed:
             raise Unavailable(NO_ANSWER)
         begun = asyncio.get_running_loop().time()
         failed: type[Unavailable] = Unavailable
         try:
-            async with asyncio.timeout(TOTAL_S):
-                return await self._ask(verb, path, headers, body, limit)
+            async with asyncio.timeout(TOTAL_S), self._places:
+                begun = asyncio.get_running_loop().time()
+                answer = await self._client.ask(verb, f"{self._server}{path}", headers, body, limit, room)
+                if self._is_tenants and not await _judge(answer, knows):
+                    raise _Useless("its answer is none of the protocol that was spoken")
+                if answer.is_cut:
+                    raise _Endless(f"its answer is longer than {limit} bytes")
+                return answer
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: what no URL, name or header can hold. RuntimeError: the session was closed meanwhile.
             self._tell(error)
             failed = TooLong if isinstance(error, _Endless) else Unavailable
-        if self._rules is not None:
+        if self._is_tenants:
             await _hold(begun)
         raise failed(NO_ANSWER)  # here, where no library's text hangs on it
 
     async def close(self) -> None:
         """Ends the connections; may be called twice. What is asked after it, or still under way, gets no answer."""
-        self._is_closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def _ask(self, verb: str, path: str, headers: Mapping[str, str], body: bytes | None, limit: int) -> Answer:
-        session = self._session = self._session or self._opened()
-        url = URL(f"{self._server}{path}", encoded=True)
-        async with session.request(verb, url, headers=headers, data=body, allow_redirects=False) as response:
-            if not 200 <= response.status < 300 and response.status < 400:
-                raise _Useless(f"its answer is a redirect or none at all ({response.status})")
-            found = bytearray()
-            async for part in response.content.iter_any():
-                found += part
-                if len(found) > limit:
-                    raise _Endless(f"its answer is longer than {limit} bytes")
-            return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, bytes(found))
-
-    def _opened(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=POOL, ssl=self._tls, resolver=_Names(self._rules), socket_factory=self._socket if self._rules else None
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
-            auto_decompress=False,
-            trust_env=self._rules is None,
-        )
-
-    def _socket(self, target: tuple[Any, ...]) -> socket.socket:
-        """Literal addresses come past the resolver, in any spelling that a library knows: here they all come by."""
-        family, kind, protocol, _, address = target
-        if self._rules is not None and not may_dial(str(address[0]), self._rules):
-            raise _Useless("its address is not allowed; see --allow-addresses")
-        return socket.socket(family, kind, protocol)
+        await self._client.close()
 
     def _tell(self, error: Exception) -> None:
         """For whoever runs the operator: why, once in a while. Of a library's error the class alone."""
@@ -151,23 +156,104 @@ class Line:
         log.info("no answer", extra={"server": self._server, "why": str(inner) if isinstance(inner, _Useless) else type(inner).__name__})
 
 
+async def _body(response: aiohttp.ClientResponse, limit: int, room: Hold | None) -> bytearray:
+    """Its body, or the beginning of one that is longer. It is read as far as there is room for it."""
+    length, found = response.content_length, bytearray()
+    claimed = min(limit, LIMIT if length is None else length)
+    if room is not None:
+        await room.claim(claimed)
+    async for part in response.content.iter_any():
+        found += part
+        if len(found) > limit:
+            break
+        if len(found) > claimed and room is not None:
+            await room.claim(limit, instead_of=claimed)
+            claimed = limit
+    if room is not None:
+        room.give_back(claimed - min(len(found), claimed))
+    return found
+
+
+async def _judge(answer: Answer, knows: Knows) -> bool:
+    return await asyncio.to_thread(knows, answer) if len(answer.body) > LIMIT else knows(answer)
+
+
 async def _hold(begun: float) -> None:
     """Waits for the next of the moments at which a tenant's request fails."""
     past = asyncio.get_running_loop().time() - begun
     await asyncio.sleep(next((moment - past for moment in FAILS_AT_S if moment > past), 0))
 
 
-class _Names(AbstractResolver):
-    """Looks names up. What it gives is connected to as it is, and kept some seconds: the name is not asked again on the way.
+class _Client:
+    """HTTP, and all that is aiohttp's. Raises what it meets."""
 
-    aiohttp has one look-up under way for each line and name, also when nobody waits for it any more.
-    """
-
-    def __init__(self, rules: AddressRules | None) -> None:
+    def __init__(self, tls: ssl.SSLContext, rules: AddressRules | None, tenant: str, *, is_direct: bool) -> None:
+        self._tls = tls
+        self._is_direct = is_direct
         self._rules = rules
+        self._tenant = tenant
+        self._meter = Meter()
+        self._session: aiohttp.ClientSession | None = None
+        self.is_closed = False
+
+    async def ask(self, verb: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int, room: Hold | None) -> Answer:
+        if self.is_closed:
+            raise _Useless("the provider was closed")
+        session = self._session = self._session or self._opened()
+        request = session.request(verb, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False)
+        with self._meter.asking():
+            try:
+                return await self._read(request, limit, room)
+            except AssertionError:  # aiohttp's, where it was closed under a request that it would send once more
+                if not self.is_closed:
+                    raise
+        raise _Useless("the provider was closed")
+
+    async def _read(self, request: AbstractAsyncContextManager[aiohttp.ClientResponse], limit: int, room: Hold | None) -> Answer:
+        async with request as response:
+            if not 200 <= response.status < 300 and response.status < 400:
+                raise _Useless(f"its answer is a redirect or none at all ({response.status})")
+            self._meter.expect(limit)
+            found = await _body(response, limit, room)
+            told = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, told, bytes(found[:limit]), is_cut=len(found) > limit)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=POOL, ssl=self._tls, resolver=_Names(self._rules, self._tenant), socket_factory=self._socket if self._rules else None
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
+            auto_decompress=False,
+            trust_env=not self._is_direct,
+        )
+
+    def _socket(self, target: tuple[Any, ...]) -> socket.socket:
+        """Literal addresses come past the resolver, in any spelling that a library knows: here they all come by."""
+        family, kind, protocol, _, address = target
+        if self._rules is not None and not may_dial(str(address[0]), self._rules):
+            raise _Useless("its address is not allowed; see --allow-addresses")
+        return Metered(self._meter, family, kind, protocol)
+
+
+class _Names(AbstractResolver):
+    """Looks names up. What it gives is connected to as it is, and kept some seconds: the name is not asked again on the way."""
+
+    def __init__(self, rules: AddressRules | None, tenant: str) -> None:
+        self._rules = rules
+        self._tenant = tenant
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        addresses = await _look_up(host, family)
+        # An admin's name shares with nobody: each is an asker of its own.
+        addresses = await (FOR_ADMINS.ask(host, host, family) if self._rules is None else FOR_TENANTS.ask(self._tenant, host, family))
         # One that is refused spoils the name: to try the others would tell of it, and who answers so is up to no good.
         if self._rules is not None and not all(may_dial(address, self._rules) for address in addresses):
             raise _Useless("its name stands for an address that is not allowed; see --allow-addresses")
@@ -178,20 +264,3 @@ class _Names(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept open."""
-
-
-async def _look_up(host: str, family: int) -> list[str]:
-    """In a thread of its own, which nobody waits for: in a shared pool, names that hang would stop all others."""
-    answer: Future[list[str]] = Future()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        except (OSError, ValueError) as error:
-            answer.set_exception(error)
-        else:
-            answer.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
-
-    answer.set_running_or_notify_cancel()
-    threading.Thread(target=ask, name="keyturn-name", daemon=True).start()
-    return await asyncio.wrap_future(answer)

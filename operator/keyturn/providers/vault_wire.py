@@ -14,6 +14,8 @@ from keyturn.model.errors import AccessDenied, Invalid, NotFound, ProviderError,
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import NO_ANSWER, Answer
 
+# The first that a Vault writes, and all that is seen of it where the answer was cut.
+_BEGIN: Final = re.compile(rb'\s*\{\s*"request_id"\s*:\s*"')
 _ID: Final = re.compile("[0-9a-f-]{1,64}")
 _NULL: Final = msgspec.Raw(b"null")
 _LONGEST_PAUSE_S: Final = 3600.0
@@ -33,7 +35,7 @@ class Envelope(msgspec.Struct):
     request_id: str = ""
     data: msgspec.Raw = _NULL
     auth: Auth | None = None
-    errors: list[Any] | None = None
+    errors: list[str] | None = None
     warnings: list[Any] | None = None
 
     def __repr__(self) -> str:
@@ -53,20 +55,27 @@ def _wrap(_: type, text: Any) -> Sensitive:
 _envelope: Final = msgspec.json.Decoder(Envelope, dec_hook=_wrap)
 
 
+def is_vaults(answer: Answer) -> bool:
+    """Says that a Vault answers so, to whatever it answers with something: to all but the return of a token."""
+    return _BEGIN.match(answer.body) is not None if answer.is_cut else _opened(answer.body) is not None
+
+
 def unwrap(answer: Answer) -> Envelope:
     """The envelope; raises `Unavailable` where this is none of Vault's."""
-    if answer.status == 204:
-        return Envelope()
-    try:
-        envelope = _envelope.decode(answer.body)
-    except (msgspec.DecodeError, NotImplementedError, UnicodeError, RecursionError):
-        envelope = None
-    # Outside the except clause, so that no decoder's words hang on our error.
-    if envelope is None or (not envelope.request_id and envelope.errors is None):
+    envelope = Envelope() if answer.status == 204 else _opened(answer.body)
+    if envelope is None:
         raise Unavailable(NO_ANSWER)
     if not _ID.fullmatch(envelope.request_id):
         envelope.request_id = ""  # what is none of Vault's ids would be the server's prose in our log
     return envelope
+
+
+def _opened(body: bytes) -> Envelope | None:
+    try:
+        envelope = _envelope.decode(body)
+    except (msgspec.DecodeError, NotImplementedError, UnicodeError, RecursionError):
+        return None
+    return envelope if envelope.request_id or envelope.errors is not None else None
 
 
 def failure(answer: Answer, envelope: Envelope, what: str) -> ProviderError:

@@ -1,14 +1,12 @@
-"""The TLS context towards one Vault: whom to trust, and the client certificate where there is one.
+"""The TLS context towards a server that somebody chose: whom to trust, and the client certificate where there is one.
 
 Reads nothing: the PEM texts are handed in. Says nothing of what was in them.
 """
 
-import os
 import ssl
-import tempfile
 from functools import lru_cache
-from typing import IO
 
+from keyturn.keypair import load_pair
 from keyturn.model.errors import AuthFailed
 from keyturn.model.sensitive import Sensitive
 
@@ -28,8 +26,8 @@ def context(authority: Sensitive | None, named: str, pair: tuple[Sensitive, Sens
     tls = _trusting(trusted) if pair else _shared(trusted)
     if tls is None:
         raise AuthFailed(f"{named} holds no PEM certificate of an authority")
-    if pair:
-        _load(tls, *pair, pair_named)
+    if pair and not load_pair(tls, *(each.reveal() for each in pair)):
+        raise AuthFailed(f"{pair_named}: certificate and key are no pair in PEM, or the key is encrypted")
     return tls
 
 
@@ -47,23 +45,3 @@ def _trusting(authority: bytes | None) -> ssl.SSLContext | None:
 
 
 _shared = lru_cache(maxsize=256)(_trusting)
-
-
-def _load(tls: ssl.SSLContext, certificate: Sensitive, key: Sensitive, named: str) -> None:
-    is_pair = True
-    # Python loads client certificates from files only; this one is in memory, where there is such a thing, and gone at once.
-    with _nameless() as pair:
-        pair.write(certificate.reveal().rstrip() + b"\n" + key.reveal())
-        pair.flush()
-        try:
-            # A password is never asked for: without this an encrypted key would wait at a terminal.
-            tls.load_cert_chain(f"/dev/fd/{pair.fileno()}", password="")
-        except (ssl.SSLError, ValueError):
-            is_pair = False
-    if not is_pair:
-        raise AuthFailed(f"{named}: certificate and key are no pair in PEM, or the key is encrypted")
-
-
-def _nameless() -> IO[bytes]:
-    """A file that nobody can find: a pod's root is read-only, and it has no /tmp."""
-    return os.fdopen(os.memfd_create("pair"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
