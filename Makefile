@@ -8,6 +8,7 @@ WITH ?=
 N ?= 1000
 RUNS ?= 3
 PROVIDER ?= vault
+FLAGS ?=
 
 BIN := .venv/bin
 CONTROLPLANE := PYTHONPATH=tests $(BIN)/python -m controlplane
@@ -18,9 +19,9 @@ STAMP := .venv/.ready-$(shell cat pyproject.toml requirements/dev.txt | git hash
 PYTHON = $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 # What is made from the models, and how, below a folder.
-GENERATED := crds charts/keyturn/files/crds docs/api.md docs/reasons.md
+GENERATED := crds charts/keyturn/files/crds docs/api.md docs/reasons.md docs/settings.md
 generate = $(BIN)/keyturn crds --out $(1)/crds --out $(1)/charts/keyturn/files/crds --docs $(1)/docs/api.md \
-	&& $(BIN)/keyturn reasons --out $(1)/docs/reasons.md
+	&& $(BIN)/keyturn reasons --out $(1)/docs/reasons.md && $(BIN)/keyturn settings --out $(1)/docs/settings.md
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/keyturn/__init__.py)
 
 # A KUBECONFIG that merely stands in the environment names no cluster: it must be typed, `make demo KUBECONFIG=F`.
@@ -34,15 +35,16 @@ endif
 unexport KUBECONFIG CONTEXT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint test demo run bench crds verify image lock
+.PHONY: help setup check lint test demo run bench crds contract contract-mutants verify image lock
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
 	@echo
 	@echo '  SUITE=unit        test: one folder of tests/ alone'
 	@echo '  EFFORT=full       test: the counts that the docs name instead of short ones'
 	@echo '  KUBECONFIG=F      demo, run: that cluster, [CONTEXT=C] of it, instead of a control plane of our own'
 	@echo '  WITH=kind         demo, run: a cluster by kind, which needs Docker'
+	@echo '  FLAGS="..."       run: more flags of the operator, such as --stale-floor=5s; docs/settings.md has them all'
 	@echo '  N=5000            bench: so many objects instead of 1000, and as many RUNS=1 instead of 3'
 	@echo '  PROVIDER=file     bench: values in files instead of an OpenBao server'
 
@@ -78,17 +80,24 @@ test: setup ## Every suite; the first run builds a control plane, which takes ab
 	$(if $(filter $(FAST),tests/$(SUITE)),,@$(CONTROLPLANE) build </dev/null)
 	EFFORT=$(EFFORT) $(BIN)/pytest -n $(WORKERS) --dist loadfile tests/$(SUITE) </dev/null
 
+contract: setup ## The contract suite on every provider, and docs/providers/contract-table.md from what it came to
+	@$(CONTROLPLANE) build </dev/null
+	CONTRACT_TABLE=1 $(BIN)/pytest -q -n $(WORKERS) tests/contract/test_contract.py </dev/null
+
+contract-mutants: setup ## The contract suite on providers that break one promise each: it has to fail on every one
+	$(BIN)/pytest -q -n $(WORKERS) tests/contract/test_mutants.py </dev/null
+
 demo: setup ## From nothing to a Secret that follows its source, on a control plane of its own
 	@$(CONTROLPLANE) demo $(CLUSTER) </dev/null
 
-run: setup ## A control plane and the operator until Ctrl-C; prints the kubeconfig
-	@$(CONTROLPLANE) run $(CLUSTER) </dev/null
+run: setup ## A control plane and the operator until Ctrl-C; prints the kubeconfig and where the metrics are
+	@trap : INT; $(CONTROLPLANE) run $(CLUSTER) -- $(FLAGS) </dev/null
 
 bench: setup ## What a thousand objects cost, beside the budget: a table, and bench.json (or BENCH_JSON); twelve minutes
 	@$(CONTROLPLANE) build </dev/null
 	@PYTHONPATH=tests $(BIN)/python -m bench run --objects '$(N)' --runs '$(RUNS)' --provider '$(PROVIDER)' </dev/null
 
-crds: setup ## Writes crds/, the chart's copy of it, docs/api.md and docs/reasons.md from the models
+crds: setup ## Writes crds/, the chart's copy of it, and docs/api.md, reasons.md and settings.md, from the code
 	$(call generate,.)
 
 verify: setup ## Fails when a generated file differs from what would be generated

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import NoneType
@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, dis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import KeyturnError
 from keyturn.model.sensitive import Sensitive
 
@@ -135,6 +134,22 @@ class _Readings(Collector):
         yield family
 
 
+@dataclass(slots=True, eq=False)
+class _Tally(Collector):
+    """One gauge for each set of labels that there is when it is asked for."""
+
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    read: Callable[[], Mapping[tuple[str, ...], float]]
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self.name, self.description, labels=self.labels)
+        for values, number in self.read().items():
+            family.add_metric(values, number)
+        yield family
+
+
 class Metrics:
     """The operator's numbers. Labels are reasons, verbs, phases and provider types: nothing that a tenant names."""
 
@@ -186,6 +201,10 @@ class Metrics:
         if len(readings.reads) == 1:
             self.registry.register(readings)
 
+    def tally(self, name: str, description: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Adds numbers by their labels' values, which come and go; ``read`` as in `watch`."""
+        self.registry.register(_Tally(name, description, labels, read))
+
     def synced(self, outcome: str, seconds: float) -> None:
         self._syncs.labels(outcome).observe(seconds)
 
@@ -204,32 +223,3 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
-
-
-class LogAudit:
-    """An `AuditLog` that writes structured log lines; the database takes its place where there is one."""
-
-    def __init__(self, logger: logging.Logger | None = None) -> None:
-        self._log = logger or logging.getLogger("keyturn.audit")
-        self._serial = 0
-        self._epoch = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-
-    async def intend(self, entry: AuditEntry) -> str:
-        self._serial += 1
-        event = f"{self._epoch}-{self._serial}"
-        self._log.info(
-            "intent",
-            extra={
-                "event": event,
-                "action": entry.action,
-                "subject": entry.subject,
-                "target": entry.target,
-                "trigger": entry.trigger,
-                "keys": list(entry.keys),
-                "details": dict(entry.details),
-            },
-        )
-        return event
-
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
-        self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason})

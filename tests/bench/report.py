@@ -60,9 +60,14 @@ def placed(text: str, made: str) -> str:
 
 
 def _page_row(figure: Figure, measurements: Sequence[Measurement]) -> str:
-    ours = [f"**{_number(m.figures[figure.key], figure)}**" for m in measurements]
+    ours = [_shown(figure, m) for m in measurements]
     budgets = dict.fromkeys(_bound(figure.limit(m.objects, m.provider), figure) for m in measurements)
     return f"| {' | '.join([figure.title, figure.eso_default or _DASH, figure.eso_tuned or _DASH, *ours, ' / '.join(budgets)])} |"
+
+
+def _shown(figure: Figure, m: Measurement) -> str:
+    value = m.figures[figure.key]
+    return f"**{_number(value, figure)}**{', over' if figure.is_over(value, m.objects, m.provider) else ''}"
 
 
 def _conditions(m: Measurement) -> str:

@@ -27,7 +27,7 @@ def demo(cluster: Cluster, screen: Screen) -> None:
     shop.mkdir(parents=True)
     (shop / "username").write_text("app")
     (shop / "password").write_text("correct-horse-1")
-    with keyturn_in(cluster, sources, screen) as installation:
+    with keyturn_in(cluster, sources, screen) as (installation, _):
         _make_namespace(cluster, installation)
 
         screen.heading("A Secret from a file")
@@ -67,16 +67,16 @@ def demo(cluster: Cluster, screen: Screen) -> None:
 
 
 @contextmanager
-def keyturn_in(cluster: Cluster, sources: Path, screen: Screen) -> Iterator[Installation]:
-    """Kinds, rights and a running operator. In a cluster that stays, all that was made goes when the block ends."""
+def keyturn_in(cluster: Cluster, sources: Path, screen: Screen, *flags: str) -> Iterator[tuple[Installation, OperatorProcess]]:
+    """Kinds, rights and an operator that runs with these flags. In a cluster that stays, all that was made goes when the block ends."""
     screen.heading(f"Keyturn in the cluster at {cluster.address()}")
     installation = Installation(cluster)
     installation.check_absent()
     try:
         with screen.step("kinds and rights: crds, deploy/base without its Deployment"):
             installation.install()
-        with _operator(cluster, sources, screen):
-            yield installation
+        with _operator(cluster, sources, screen, *flags) as operator:
+            yield installation, operator
     finally:
         if not cluster.throwaway:
             for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -86,13 +86,13 @@ def keyturn_in(cluster: Cluster, sources: Path, screen: Screen) -> Iterator[Inst
 
 
 @contextmanager
-def _operator(cluster: Cluster, sources: Path, screen: Screen) -> Iterator[None]:
+def _operator(cluster: Cluster, sources: Path, screen: Screen, *flags: str) -> Iterator[OperatorProcess]:
     """An operator that runs; its last words are added to whatever goes wrong meanwhile."""
-    operator = OperatorProcess(cluster, sources)
+    operator = OperatorProcess(cluster, sources, *flags)
     with screen.step("the operator runs, with the rights of its ServiceAccount alone"):
         operator.start()
     try:
-        yield
+        yield operator
     except ControlPlaneError as error:
         raise ControlPlaneError(f"{error}\n\nThe operator's last lines:\n{operator.log()}") from error
     except BaseException:

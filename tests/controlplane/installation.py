@@ -3,6 +3,7 @@
 All that is made carries one label, so exactly that can be removed again.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +88,7 @@ class OperatorProcess:
 
     def __init__(self, cluster: Cluster, file_root: Path, *flags: str, name: str = "operator") -> None:
         self.name = name
-        self.health_url = f"http://{LOOPBACK}:{free_ports(1)[0]}"
+        self.health_url = f"http://{_health_address(flags) or f'{LOOPBACK}:{free_ports(1)[0]}'}"
         self._hold = cluster.hold
         self._argv = [
             str(Path(sys.executable).with_name("keyturn")),
@@ -132,3 +134,13 @@ class OperatorProcess:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):  # refused, or 503: not yet
             return False
+
+
+def _health_address(flags: Sequence[str]) -> str:
+    """Where these flags have it serve, for a client here; '' where they do not say."""
+    for flag, after in itertools.pairwise((*flags, "")):
+        name, _, value = flag.partition("=")
+        if name == "--health-address":
+            host, _, port = (value or after).rpartition(":")
+            return f"{LOOPBACK if host in ('', '0.0.0.0') else host}:{port}"
+    return ""

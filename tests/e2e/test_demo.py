@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,3 +179,37 @@ def test_only_a_kubeconfig_on_makes_command_line_names_a_cluster(target: str) ->
     assert "--kubeconfig" not in would_run(KUBECONFIG="/somewhere")
     assert f"{target} --kubeconfig '/somewhere' --context 'mine'" in would_run("KUBECONFIG=/somewhere", "CONTEXT=mine")
     assert f"{target} --kind" in would_run("WITH=kind", KUBECONFIG="/somewhere")
+
+
+def test_make_run_takes_flags_says_where_its_metrics_are_and_ends_quietly() -> None:
+    flags = 'FLAGS=--stale-floor 5s --identity "first user"'
+    run = subprocess.Popen(
+        ["make", "--no-print-directory", "run", flags],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        text = read_until(run, "operator.log")
+        url = re.search(r"(http://127\.0\.0\.1:\d+)/metrics", text)
+        log = re.search(r"(/\S+/operator\.log)", text)
+        assert url
+        assert log
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url[1]}/readyz", timeout=5) as answer:
+            assert answer.read() == b"ok\n"
+        assert '"identity": "first user"' in Path(log[1]).read_text()
+    finally:
+        os.killpg(run.pid, signal.SIGINT)
+        rest = output(run)
+    assert "Done in" in rest, rest
+    assert "***" not in rest
+
+
+def test_a_flag_that_there_is_not_is_told_by_the_operator_itself() -> None:
+    run = command("run", "--", "--no-such-flag")
+    text = output(run)
+    assert run.returncode == 1
+    assert "No such option: --no-such-flag" in text or "No such option '--no-such-flag'" in text, text

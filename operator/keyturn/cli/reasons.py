@@ -68,7 +68,11 @@ def _notes() -> Iterator[str]:
     yield "the last good value, and `Ready` stays `True` until that is older than three refresh intervals, and than five minutes."
     yield "Then the reason is `Stale`."
     yield ""
-    yield "**Providers** have the same reasons, and `Valid` where a log-in worked."
+    yield "**Providers** have the same reasons, and `Valid` where a log-in worked. Each is checked every five minutes, and within seconds"
+    yield "after a read of its values has failed or works again. Who reads it is tried again by itself when it is back."
+    yield ""
+    yield "**`FingerprintKeyChanged`** is no reason of an object: the operator itself is not ready then and writes nothing."
+    yield "[Install](install.md#what-it-keeps-and-what-a-loss-means) says what to do."
     yield ""
     yield "**Suspended** is a condition of its own: `Ready` and its reason stay as they were when `spec.suspend` was set."
 

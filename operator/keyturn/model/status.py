@@ -50,7 +50,7 @@ REASONS: Mapping[str, Reason] = {
     "ProviderUnavailable": Reason(_R, 2, "Check that the provider runs and can be reached from the operator."),
     "Throttled": Reason(_R, 5, "Wait, or raise the provider's limits or the refreshInterval."),
     "AccessDenied": Reason(_R, 15, "Give the provider's identity the right to read these keys."),
-    "AuthFailed": Reason(_R, 15, "Correct the credentials that the provider object refers to."),
+    "AuthFailed": Reason(_R, 15, "Correct the credentials or certificates that the provider object refers to."),
     "ProviderNotFound": Reason(_R, None, "Create the provider object, or correct providerRef."),
     "ProviderNotReady": Reason(_R, None, "See the provider object's own Ready condition."),
     "ProviderNotAllowed": Reason(_S, None, "Have the provider's conditions admit this namespace, or use another provider."),
