@@ -1,26 +1,28 @@
 """The seams: what the flow needs from outside, as Protocols of at most five methods."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import ProviderError
 from keyturn.model.ids import KeyRef, ObjectRef, SecretRef
 from keyturn.model.lease import Lease
-from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
+from keyturn.model.material import CURRENT, Cap, Meta, SourceRef, Survey, Value, Version
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.order import ProviderOrder
 from keyturn.model.plan import Desired, Leftover, Live
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import ProviderStatus, Status
+from keyturn.model.tenant import ServiceAccount, TenantToken
 
 
 class Provider(Protocol):
     """A place where secrets are kept, logged in to as one identity.
 
     Contract. ``get_many`` answers every reference that it was asked for: with a `Value`, or with the
-    `ProviderError` that concerns this one reference (partial failure is normal). It raises a
+    `ProviderError` that concerns this one reference (partial failure is normal). Where values are so
+    large that they would be too much at once it leaves some out, never all, and is asked for those again. It raises a
     `ProviderError` only when nothing could be asked at all (log-in, connection, throttling of the
     whole call). No error text holds a value or a provider's own prose. Calls may overlap; none
     blocks the event loop for longer than a millisecond. ``close`` may be called twice, and
@@ -32,7 +34,7 @@ class Provider(Protocol):
         """What this provider can do."""
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
-        """Reads values; the answer has exactly the references that were asked for."""
+        """Reads values; the answer has references that were asked for and no others."""
 
     def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         """Yields what is there, without values, in no promised order. Needs `Cap.LIST`."""
@@ -53,6 +55,52 @@ class Surveyor(Protocol):
 
         Raises a `ProviderError` where it may not or cannot tell; a read may be open all the same.
         """
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A provider that takes values. Needs `Cap.PUT`, and each method the flag of its name; asked only where access is ReadWrite.
+
+    Contract. A version's name never comes to stand for another value of its key, not after a deletion and a new creation either.
+    Whoever got no answer (`Unavailable`) may ask the same again: a put with its token, whose answer is the version that the first
+    one made. Errors are those of a read, and `Conflict` where another write came between; nothing has happened then.
+    """
+
+    async def put(
+        self,
+        key: str,
+        data: Sensitive,
+        *,
+        token: str,
+        expect: str | None = None,
+        stage: str = CURRENT,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Stores a new version and gives its name. It is read from now on, unless ``stage`` is `PENDING` (`Cap.STAGE`).
+
+        ``token`` names this write of this key, 32 to 64 characters: a put that comes again, also late, changes nothing unless the
+        key was purged meanwhile; with another value it is a `Conflict`. It is looked at before ``expect``: the version that has
+        to be current (`Cap.CAS`), '' for a key that is not there or was deleted, None for any. A key whose only versions are
+        `PENDING` is `NotFound`. ``tags`` None leaves those that stand.
+        """
+
+    async def promote(self, key: str, version: str) -> None:
+        """From now on this version is read, and the one that was is `PREVIOUS`. Needs `Cap.STAGE`; twice is as once.
+
+        Raises `NotFound` for a version that is not there.
+        """
+
+    async def versions(self, key: str) -> Sequence[Version]:
+        """What there is of a key, the newest first. Needs `Cap.VERSIONS`. Raises `NotFound`."""
+
+    async def delete(self, key: str, *, purge: bool = False) -> None:
+        """Takes a key away; reads are `NotFound` from now on, those of a version too. Needs `Cap.DELETE`.
+
+        ``purge``: so that nobody can bring it back, and its tokens are forgotten. A key that is not there is fine.
+        """
+
+    async def undelete(self, key: str) -> None:
+        """Brings back what was deleted and not purged. Needs `Cap.UNDELETE`. Raises `NotFound` where there is nothing to bring back."""
 
 
 class Providers(Protocol):
@@ -79,6 +127,37 @@ class References(Protocol):
 
     def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
         """From now on a change of any of these, and of nothing else, is told of as a change of ``who``. Empty: of nothing."""
+
+
+class TenantTokens(Protocol):
+    """Short-lived tokens of tenants' ServiceAccounts, each for one audience, so that whoever is asked decides by tenant.
+
+    Each raises `AuthFailed`, which names the missing grant, where there may be none, and `Unavailable` where the API server
+    does not answer. Nothing is kept: who asks keeps a token for itself alone, and for no longer than two thirds of its life.
+    """
+
+    async def at_home(self, who: ServiceAccount) -> TenantToken:
+        """One that this cluster's API server takes: for nobody else to see."""
+
+    async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
+        """One for a server elsewhere. Raises `Rejected` where ``audience`` is empty, or one that this cluster's API server takes."""
+
+
+class Databases(Protocol):
+    """Databases with encrypted values. Each is opened once it is asked for: it has our tables, and the key fits, or it is an error.
+
+    What they give is a `Writer` and a `Surveyor` too. Errors are `KeyturnError`: the key's, the schema's, or those of a read.
+    """
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the operator was given a database of its own."""
+
+    async def own(self) -> Provider:
+        """The secrets of the operator's own database, which stays open when they are closed."""
+
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> Provider:
+        """Those of somebody's PostgreSQL, opened by this master key; ``connect`` makes connections of its driver."""
 
 
 class Objects(Protocol):
@@ -168,8 +247,8 @@ class EventStream(Protocol):
 class Fence(Protocol):
     """Stands before every effect."""
 
-    def check(self) -> None:
-        """Raises `NotLeading` where this replica may not begin an effect now."""
+    def check(self, for_s: float = 0.0) -> None:
+        """Raises `NotLeading` where this replica may not begin an effect now, and another one that must follow ``for_s`` seconds later."""
 
 
 class Leases(Protocol):

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from keyturn.model.sensitive import Sensitive
 
@@ -23,6 +24,10 @@ class Cap(enum.Flag):
     STAGE = enum.auto()
     TAGS = enum.auto()
     SURVEY = enum.auto()
+
+
+WRITES: Final = Cap.PUT | Cap.CAS | Cap.DELETE | Cap.UNDELETE
+"""What takes a `Writer`, and access ReadWrite."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +52,38 @@ class Meta:
     enabled: bool = True
 
 
+CURRENT, PREVIOUS, PENDING = "current", "previous", "pending"
+"""Stages that every store with `Cap.STAGE` has, by whatever name it has them: what a read without a version gives, what it
+gave before that, and what waits for a promotion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a secret, without its value.
+
+    ``token`` is what it was put with, where the provider keeps that; ``is_readable`` says that it is neither switched off nor deleted.
+    """
+
+    name: str
+    stages: frozenset[str] = frozenset()
+    created: datetime | None = None
+    is_readable: bool = True
+    token: str = ""
+
+
+class Form(enum.Enum):
+    """How the bytes of a value are to be taken apart."""
+
+    PLAIN = "Plain"
+    """They are the value. A property is looked for in them, if they are JSON."""
+
+    MAP = "Map"
+    """A JSON object of texts, each a value by itself: a property names one of them, and may go on into it, if it is JSON."""
+
+    MAP_OF_BYTES = "MapOfBytes"
+    """The same for bytes that are no text, each in base64: there is no text that could stand for all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A secret as the provider gave it.
@@ -60,6 +97,7 @@ class Value:
     version: str = ""
     updated: datetime | None = None
     fingerprint: str = ""
+    form: Form = Form.PLAIN
 
 
 @dataclass(frozen=True, slots=True)

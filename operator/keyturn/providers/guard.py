@@ -20,7 +20,7 @@ from typing import TypeVar, cast
 
 from keyturn.decide.retry import Backoff, Breaker, Bucket
 from keyturn.model.errors import AuthFailed, Invalid, ProviderError, Throttled, Unavailable
-from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
+from keyturn.model.material import WRITES, Cap, Meta, SourceRef, Survey, Value
 from keyturn.ports import Provider, Surveyor
 from keyturn.providers.classify import classify
 
@@ -48,6 +48,9 @@ class Pace:
     backoff: Backoff = field(default_factory=Backoff)
 
 
+HANDFUL = 2 << 20
+"""Bytes. Who asked for more has it piece by piece, so that one piece can be gone before the next one comes."""
+
 LOCAL = Pace(backoff=Backoff(base_s=0.5, cap_s=5.0))
 """For what is on this machine: nobody has to be spared, so it is asked again soon."""
 
@@ -67,7 +70,7 @@ class _Batch:
 
 
 class Guard:
-    """A `Provider` around a provider. Its ``get_many`` answers in every case; only after ``close`` it raises."""
+    """A `Provider` around a provider. Its ``get_many`` answers, be it with errors; only after ``close`` it raises."""
 
     def __init__(
         self,
@@ -94,16 +97,19 @@ class Guard:
 
     @property
     def caps(self) -> Cap:
-        return self._provider.caps
+        """Without those of writing, for which there is no way through here."""
+        return self._provider.caps & ~WRITES
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Answer]:
-        if self._is_closed:
-            raise _closed()
-        flights = {ref: self._board(ref) for ref in refs}
-        # wait() leaves the futures alone when this waiter is cancelled: others still wait for them.
-        if pending := {batch.answers for batch in flights.values()}:
-            await asyncio.wait(pending)
-        return {ref: _own(batch.answers.result()[ref]) for ref, batch in flights.items()}
+        """Leaves out what the provider left out, and what was not here yet when there was a handful."""
+        found: dict[SourceRef, Answer] = {}
+        while not found:
+            if self._is_closed:
+                raise _closed()
+            if not refs:
+                break
+            found = await self._bring(refs)
+        return found
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         for meta in await self._call("list", partial(_gather, self._provider, prefix)):
@@ -127,6 +133,23 @@ class Guard:
         for batch in set(self._flights.values()):
             self._land(batch, _closed())
         await self._provider.close()
+
+    async def _bring(self, refs: Sequence[SourceRef]) -> dict[SourceRef, Answer]:
+        pending: dict[asyncio.Future[Mapping[SourceRef, Answer]], list[SourceRef]] = {}
+        for ref in refs:
+            pending.setdefault(self._board(ref).answers, []).append(ref)
+        found: dict[SourceRef, Answer] = {}
+        weight = 0
+        while pending and weight < HANDFUL:
+            # wait() leaves the futures alone when this waiter is cancelled: others still wait for them.
+            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for landed in done:
+                answers = landed.result()
+                for ref in pending.pop(landed):
+                    if (answer := answers.get(ref)) is not None:
+                        found[ref] = _own(answer)
+                        weight += _weight(answer)
+        return found
 
     def _board(self, ref: SourceRef) -> _Batch:
         """Finds the batch that brings ``ref``, or puts it on the next one."""
@@ -162,11 +185,11 @@ class Guard:
             self._land(batch, outcome)
 
     def _land(self, batch: _Batch, outcome: Mapping[SourceRef, Answer] | ProviderError) -> None:
-        answers = dict.fromkeys(batch.refs, outcome) if isinstance(outcome, ProviderError) else outcome
-        none = Unavailable("the provider left this out of its answer")
+        if not isinstance(outcome, ProviderError) and not any(ref in outcome for ref in batch.refs):
+            outcome = Unavailable("the provider left all out of its answer")
         for ref in batch.refs:
             del self._flights[ref]
-        batch.answers.set_result({ref: answers.get(ref, none) for ref in batch.refs})
+        batch.answers.set_result(dict.fromkeys(batch.refs, outcome) if isinstance(outcome, ProviderError) else outcome)
 
     async def _call(self, name: str, call: Callable[[], Awaitable[_T]]) -> _T:
         """Lets one call through all that it must pass; raises `ProviderError` and nothing else."""
@@ -234,6 +257,10 @@ async def _read(provider: Provider, refs: Sequence[SourceRef]) -> Mapping[Source
 
 async def _gather(provider: Provider, prefix: str) -> Sequence[Meta]:
     return [meta async for meta in provider.list(prefix)]
+
+
+def _weight(answer: Answer) -> int:
+    return len(answer.data) if isinstance(answer, Value) else 0
 
 
 def _own(answer: Answer) -> Answer:
