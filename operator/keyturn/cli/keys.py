@@ -1,0 +1,105 @@
+"""``keyturn keys``: the master keys of the database. Reads DATABASE_URL and the keys from the environment, never from arguments."""
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keyturn.cli.run import Duration
+from keyturn.model.errors import KeyturnError, MissingExtra
+from keyturn.model.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.store.engine import Database
+    from keyturn.store.rotation import Standing
+
+WAIT_S = 120.0
+_NO_KEY = "the database has no key yet: the first one is made when it is first used"
+
+
+class NoDatabase(KeyturnError):
+    """It was not said which database is meant."""
+
+
+@click.group()
+def keys() -> None:
+    """Look at and change the master key of the database that DATABASE_URL names."""
+
+
+@keys.command()
+@click.option("--status", is_flag=True, help="Say where the keys are, and change nothing; needs no master key.")
+@click.option("--wait", "wait_s", type=Duration(), default=WAIT_S, help="How long to wait for replicas to open the key.  [default: 2m]")
+def rotate(*, status: bool, wait_s: float) -> None:
+    """Bring all rows under the key in SECRET_KEY, or in the first line of SECRET_KEYS_FILE.
+
+    Give every replica, and this command, the new key as SECRET_KEY and the old one as SECRET_KEY_PREVIOUS (or both in
+    SECRET_KEYS_FILE, the new one first), and restart the replicas. Then run this. It adds the new key, waits until every
+    live replica can open it, activates it, moves all rows and drops the old key. Cut off anywhere, it goes on when it is run again.
+    """
+    for module in ("sqlalchemy", "aiosqlite", "psycopg", "cryptography"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra("database", "keyturn keys")
+    asyncio.run(_status() if status else _rotate(wait_s))
+
+
+def _database() -> "Database":
+    from keyturn.store.engine import open_database, parsed
+
+    url = Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
+    if not url:
+        raise NoDatabase("set DATABASE_URL to the database whose keys are meant")
+    database, named = open_database(url), parsed(url).database or ""
+    # SQLite would make it, and a rotation of nothing would seem to have been one.
+    if database.is_sqlite and not Path(named).is_file():
+        raise NoDatabase(f"the file {named} that DATABASE_URL names is not there")
+    return database
+
+
+async def _rotate(wait_s: float) -> None:
+    from keyturn.store.custody import take_master_keys
+    from keyturn.store.keys import Keyholder
+    from keyturn.store.rotation import Rotation, standing
+    from keyturn.store.schema import ready
+
+    masters, database = take_master_keys(), _database()
+    try:
+        await ready(database)
+        found = await standing(database)
+        if not found.keys and not found.rows:
+            click.echo(_NO_KEY)
+            return
+        holder = Keyholder(database, masters)
+        await holder.open()
+        await Rotation(holder, click.echo).run(wait_s)
+    finally:
+        await database.close()
+
+
+async def _status() -> None:
+    from keyturn.store.rotation import standing
+
+    database = _database()
+    try:
+        found = await standing(database)
+    finally:
+        await database.close()
+    for line in _told(found):
+        click.echo(line)
+
+
+def _told(found: "Standing") -> Iterator[str]:
+    names = {key.id for key in found.keys}
+    for key in found.keys:
+        yield f"key {key.id}: {key.state}, {found.rows[key.id]} rows, since {key.created_at:%Y-%m-%d %H:%M} UTC"
+    for lost in sorted(set(found.rows) - names):
+        yield f"key {lost}: lost, and {found.rows[lost]} rows need it; restore encryption_keys from a backup"
+    for replica in found.replicas:
+        cannot = sorted(names - replica.key_ids)
+        state = "live" if replica.is_live else f"silent since {replica.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"replica {replica.id}: {state}, {'cannot open ' + ', '.join(cannot) if cannot else 'can open all'}"
+    if not found.keys and not found.rows:
+        yield _NO_KEY

@@ -1,0 +1,70 @@
+"""The port `Databases`: the operator's own database, and those of tenants, each with the key that opens it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from keyturn.model.keys import MasterKeys
+from keyturn.model.sensitive import Sensitive
+from keyturn.store.engine import Database, DatabaseRefused, open_database
+from keyturn.store.keys import Keyholder
+from keyturn.store.schema import ready
+from keyturn.store.values import SqlValues
+
+STORE: Final = "default"
+"""What the secrets of a database are filed under, unless something else is said."""
+
+_NO_URL: Final = Sensitive(b"postgresql://")
+
+
+class SqlDatabases:
+    """Use `of`. ``holder`` is that of the operator's own database, None where it was given none."""
+
+    def __init__(self, holder: Keyholder | None = None) -> None:
+        self.holder = holder
+        self._turn = asyncio.Lock()
+        self._is_open = False
+
+    @classmethod
+    def of(cls, url: Sensitive, masters: MasterKeys) -> "SqlDatabases":
+        """With a database of the operator's own, without I/O. Raises `DatabaseRefused`."""
+        return cls(Keyholder(open_database(url), masters))
+
+    @property
+    def has_own(self) -> bool:
+        return self.holder is not None
+
+    async def begin(self) -> Keyholder:
+        """Opens the operator's own: brings SQLite's tables, and proves the keys. Raises as `ready` and `Keyholder.open` do."""
+        if self.holder is None:
+            raise DatabaseRefused("the operator has no database; start it with DATABASE_URL and SECRET_KEY")
+        async with self._turn:
+            if not self._is_open:
+                await ready(self.holder.database)
+                await self.holder.open()
+                self._is_open = True
+        return self.holder
+
+    async def own(self) -> SqlValues:
+        return SqlValues(await self.begin(), STORE)
+
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> SqlValues:
+        masters = MasterKeys.alone(key, "the key of keySecretRef")
+        database = open_database(_NO_URL, connect)
+        try:
+            return SqlValues(await _opened(database, masters), STORE, owns_database=True)
+        except BaseException:
+            await database.close()
+            raise
+
+    async def close(self) -> None:
+        """Ends the operator's own; may be called twice."""
+        if self.holder is not None:
+            await self.holder.database.close()
+
+
+async def _opened(database: Database, masters: MasterKeys) -> Keyholder:
+    await ready(database)
+    holder = Keyholder(database, masters)
+    await holder.open()
+    return holder

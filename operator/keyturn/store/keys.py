@@ -1,0 +1,257 @@
+"""The rows of encryption_keys: read, proved against the master keys that were given, and made only while the database is empty.
+
+A key that does not fit, or is lost, is found before anything is read or written with it. Holds no words in any error.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import exists, insert, select, union, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyturn.decide.fingerprint import KEY_BYTES as FINGERPRINT_BYTES
+from keyturn.decide.fingerprint import FingerprintKey
+from keyturn.model.errors import KeyturnError, Unavailable
+from keyturn.model.keys import KEY_ID, MasterKey, MasterKeys
+from keyturn.model.sensitive import Sensitive
+from keyturn.store import tables
+from keyturn.store.cipher import ITERATIONS, KDF, MOST_ITERATIONS, SALT_BYTES, Keyring, Place, Purpose, Tampered, derive
+from keyturn.store.engine import Database
+
+ACTIVE, DECRYPT_ONLY = "active", "decrypt_only"
+_CHECKED = Sensitive(b"keyturn")
+_SHOWN = 70  # signs of an id, which is shorter if we wrote it
+_CONTENT = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.keys, tables.replicas))
+_SEALED = tuple(table for table in _CONTENT if "key_id" in table.c)
+
+
+class WrongKey(KeyturnError):
+    """No master key that was given opens a key that the database needs."""
+
+
+class KeyLost(KeyturnError):
+    """The database holds what was written under a key, and no row that tells of it."""
+
+
+class KeyMoved(Unavailable):
+    """Another process changed the keys meanwhile; nothing was done, and after a `Keyholder.refresh` it can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """What the database keeps of one key: enough to derive it from its words and to tell right ones from wrong ones."""
+
+    id: str
+    salt: bytes
+    iterations: int
+    kdf: str
+    state: str
+    check_token: bytes
+    fingerprint_key: bytes | None
+    created_at: datetime
+
+    @property
+    def is_active(self) -> bool:
+        """Whether new rows are written under it."""
+        return self.state == ACTIVE
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be worked with at all: whoever has the database may have written anything there."""
+        kinds = (type(self.salt), type(self.check_token), type(self.iterations))
+        return self.kdf == KDF and kinds == (bytes, bytes, int) and 1 <= self.iterations <= MOST_ITERATIONS
+
+
+def place_of(key_id: str) -> Place:
+    """Of a row of encryption_keys."""
+    return Place("encryption_keys", "", key_id)
+
+
+async def read_rows(connection: AsyncConnection) -> tuple[KeyRow, ...]:
+    """All keys, the active one first, then the newest."""
+    found = await connection.execute(select(tables.keys))
+    rows = [KeyRow(**{**row, "id": str(row["id"])}) for row in found.mappings()]
+    return tuple(sorted(sorted(rows, key=lambda row: row.created_at, reverse=True), key=lambda row: not row.is_active))
+
+
+async def ids_in_use(connection: AsyncConnection) -> frozenset[str]:
+    """The keys that rows lie under."""
+    return frozenset(await connection.scalars(union(*(select(table.c.key_id) for table in _SEALED))))
+
+
+async def is_empty(connection: AsyncConnection) -> bool:
+    """Whether nothing was ever written that a key could have been needed for."""
+    for table in _CONTENT:
+        if await connection.scalar(select(exists(select(table)))):
+            return False
+    return True
+
+
+async def check_active(connection: AsyncConnection, ring: Keyring) -> None:
+    """Raises `KeyMoved` where no row may be written under this ring's active key any more.
+
+    Asked in the transaction of each write, for which others wait: after a rotation nothing may come to lie under the old key.
+    """
+    if await connection.scalar(select(tables.keys.c.id).where(tables.keys.c.state == ACTIVE)) != ring.active:
+        raise KeyMoved("another key of the database was activated meanwhile; try again")
+
+
+async def made(master: MasterKey, state: str, iterations: int = ITERATIONS) -> tuple[KeyRow, Sensitive]:
+    """A new row for a master key, not yet stored, and the key that it is for."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    key_id = master.id or f"k-{secrets.token_hex(4)}"
+    key = await derive(master.words, salt, iterations)
+    _, token = _alone(key_id, key).seal(place_of(key_id), _CHECKED, key_id=key_id, purpose=Purpose.CHECK)
+    return KeyRow(key_id, salt, iterations, KDF, state, token, None, datetime.now(UTC)), key
+
+
+async def store(connection: AsyncConnection, row: KeyRow) -> None:
+    """Stores a new row."""
+    await connection.execute(insert(tables.keys).values({name: getattr(row, name) for name in KeyRow.__dataclass_fields__}))
+
+
+def proves(row: KeyRow, key: Sensitive) -> bool:
+    """Whether this is the key that the row was made for."""
+    try:
+        return _alone(row.id, key).open(row.id, place_of(row.id), row.check_token, purpose=Purpose.CHECK) == _CHECKED
+    except Tampered:
+        return False
+
+
+def _alone(key_id: str, key: Sensitive) -> Keyring:
+    ring = Keyring()
+    ring.add(key_id, key)
+    return ring
+
+
+class Keyholder:
+    """Keeps a keyring as the table says: at start by `open`, later by `refresh`.
+
+    ``ring`` is one object for as long as this lives; whoever has it sees what changed.
+    """
+
+    def __init__(self, database: Database, masters: MasterKeys, iterations: int = ITERATIONS) -> None:
+        self.database = database
+        self.masters = masters
+        self.ring = Keyring()
+        self._iterations = iterations
+        self._opened: dict[str, tuple[bytes, MasterKey]] = {}
+        self._unopened: set[tuple[str, bytes]] = set()
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> Keyring:
+        """Proves that all that is stored can be read, and makes the first key where nothing is stored yet.
+
+        Raises `WrongKey` and `KeyLost`; nothing was changed then.
+        """
+        async with self._turn:
+            return await self._open()
+
+    async def _open(self) -> Keyring:
+        async with self.database.reading() as connection:
+            rows, used = await read_rows(connection), await ids_in_use(connection)
+            fresh = not rows and await is_empty(connection)
+        if fresh:
+            await self._make_first()
+            async with self.database.reading() as connection:
+                rows, used = await read_rows(connection), await ids_in_use(connection)
+        check_whole(rows, used)
+        await self._take(rows)
+        needed = [row for row in rows if (row.is_active or row.id in used) and row.id not in self.ring.ids]
+        if needed:
+            raise wrong_key(needed, self.masters)
+        return self.ring
+
+    async def refresh(self) -> None:
+        """Takes over what another process changed: new keys, another active one, keys that were dropped.
+
+        Raises `KeyLost` or `WrongKey` where no active key is left that could be opened; the ring stays as it was then.
+        """
+        # One after the other: what was read before somebody else's change must not be taken over after it.
+        async with self._turn:
+            async with self.database.reading() as connection:
+                rows = await read_rows(connection)
+            check_whole(rows, ())
+            await self._take(rows)
+            if rows[0].id not in self.ring.ids:
+                raise wrong_key(rows[:1], self.masters)
+
+    def opened_by(self, key_id: str) -> MasterKey | None:
+        """The master key that opened this one; None where none did."""
+        return self._opened[key_id][1] if key_id in self._opened else None
+
+    async def fingerprint_key(self) -> FingerprintKey:
+        """The key of revisions where there is no cluster that keeps it; made once. Raises `Tampered`, and as `refresh`."""
+        await self.refresh()
+        async with self.database.writing() as connection:
+            row = (await read_rows(connection))[0]
+            if row.id not in self.ring.ids:
+                raise KeyMoved("the keys of the database are being changed; try again")
+            if row.fingerprint_key is None:
+                wrapped = self.wrap(row.id, Sensitive(secrets.token_bytes(FINGERPRINT_BYTES)))
+                await connection.execute(update(tables.keys).where(tables.keys.c.id == row.id).values(fingerprint_key=wrapped))
+                return FingerprintKey.of(self.unwrap(row.id, wrapped))
+        return FingerprintKey.of(self.unwrap(row.id, row.fingerprint_key))
+
+    def wrap(self, key_id: str, fingerprint_key: Sensitive) -> bytes:
+        """Seals a fingerprint key for the row of this key."""
+        return self.ring.seal(place_of(key_id), fingerprint_key, key_id=key_id, purpose=Purpose.FINGERPRINT)[1]
+
+    def unwrap(self, key_id: str, wrapped: bytes) -> Sensitive:
+        """The fingerprint key that was sealed for this row. Raises `Tampered`."""
+        return self.ring.open(key_id, place_of(key_id), wrapped, purpose=Purpose.FINGERPRINT)
+
+    async def _make_first(self) -> None:
+        row, _ = await made(self.masters.wanted, ACTIVE, self._iterations)
+        async with self.database.writing() as connection:
+            # Another process may have been first; its key holds.
+            if not await read_rows(connection) and await is_empty(connection):
+                await store(connection, row)
+
+    async def _take(self, rows: Sequence[KeyRow]) -> None:
+        known = frozenset(row.id for row in rows)
+        for row in rows:
+            if (row.id not in self._opened or self._opened[row.id][0] != row.check_token) and row.is_sound:
+                await self._try(row, known)
+        active = rows[0].id
+        if active in self.ring.ids:
+            self.ring.activate(active)
+            for gone in self.ring.ids - known:
+                self.ring.drop(gone)
+                self._opened.pop(gone, None)
+
+    async def _try(self, row: KeyRow, known: frozenset[str]) -> None:
+        if (row.id, row.check_token) in self._unopened:
+            return
+        for master in self.masters.candidates(row.id, known):
+            key = await derive(master.words, row.salt, row.iterations)
+            if proves(row, key):
+                self.ring.add(row.id, key)
+                self._opened[row.id] = (row.check_token, master)
+                return
+        # Each try takes a fifth of a second of CPU, and the words do not change while we run.
+        self._unopened.add((row.id, row.check_token))
+
+
+def check_whole(rows: Sequence[KeyRow], used: Collection[str]) -> None:
+    """Raises `KeyLost` where a row of encryption_keys is missing, or none or two are active."""
+    lost = set(used) - {row.id for row in rows}
+    if lost or not rows:
+        named = ", ".join(sorted(repr(key_id)[:_SHOWN] for key_id in lost)) or "any key"
+        raise KeyLost(f"encryption_keys has no row for {named}, and the database is not empty: restore that table from a backup")
+    if sum(row.is_active for row in rows) != 1:
+        raise KeyLost("encryption_keys must have one row that is active, and only one: restore that table from a backup")
+
+
+def wrong_key(rows: Sequence[KeyRow], masters: MasterKeys) -> WrongKey:
+    """What is said where keys that are needed do not open."""
+    named = ", ".join(repr(row.id) for row in rows if KEY_ID.fullmatch(row.id)) or "the database's keys"
+    origins = [key.origin for key in masters.keys]
+    given = f"{origins[0]} does not open" if len(origins) == 1 else f"neither {' nor '.join(origins)} opens"
+    return WrongKey(
+        f"{given} {named} of encryption_keys, nothing was changed: give the key that it was made with, as SECRET_KEY, "
+        "as SECRET_KEY_PREVIOUS, or in SECRET_KEYS_FILE; where that is the one, restore the table from a backup"
+    )

@@ -1,0 +1,92 @@
+"""Which schema a database has, and the way to another one. Steps are in `migrations`; each way is gone wholly or not at all."""
+
+from pathlib import Path
+from typing import Final
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyturn.store.engine import Database, DatabaseRefused
+from keyturn.store.failures import NO_TABLES
+from keyturn.store.tables import metadata
+
+EMPTY: Final = "base"
+NEWEST: Final = "head"
+
+_STEPS: Final = ScriptDirectory(str(Path(__file__).with_name("migrations")))
+# What the operator does at run time: nothing is ever dropped by it, and a secret's row never deleted.
+_GRANTS: Final = {
+    "application_secrets": "SELECT, INSERT, UPDATE",
+    "application_secret_versions": "SELECT, INSERT, UPDATE, DELETE",
+    "encryption_keys": "SELECT, INSERT, UPDATE, DELETE",
+    "replicas": "SELECT, INSERT, UPDATE, DELETE",
+    "alembic_version": "SELECT",
+}
+
+
+async def ready(database: Database) -> None:
+    """Makes sure that the schema is ours: SQLite's is brought there, PostgreSQL's is looked at.
+
+    Raises `DatabaseRefused` where it is older or newer than this version of Keyturn, and `ProviderError`.
+    """
+    if database.is_sqlite:
+        await migrate(database)
+        return
+    async with database.reading() as connection:
+        found = await connection.run_sync(_revision)
+    _refuse_newer(found)
+    if found != newest():
+        raise DatabaseRefused(NO_TABLES)
+
+
+async def migrate(database: Database, to: str = NEWEST, *, grant_to: str = "") -> tuple[str, str]:
+    """From the schema that is there to another one, in one transaction; gives both, '' for none.
+
+    ``grant_to``: a role of PostgreSQL that is given what the operator needs at run time, and no more.
+    Raises `DatabaseRefused` where the schema is newer than this version of Keyturn, and `ProviderError`.
+    """
+    async with database.writing() as connection:
+        before = await connection.run_sync(_revision)
+        _refuse_newer(before)
+        await connection.run_sync(_migrate, to)
+        if grant_to and not database.is_sqlite:
+            await _grant(connection, grant_to)
+        return before, await connection.run_sync(_revision)
+
+
+def newest() -> str:
+    """The schema of this version of Keyturn."""
+    return _STEPS.get_current_head() or ""
+
+
+def _refuse_newer(found: str) -> None:
+    if found and found not in {step.revision for step in _STEPS.walk_revisions()}:
+        raise DatabaseRefused(f"the database's schema ({found}) is of a newer Keyturn than this; run that version, or restore a backup")
+
+
+def _revision(connection: Connection) -> str:
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def _migrate(connection: Connection, to: str) -> None:
+    def way(found: object, _: MigrationContext) -> object:
+        # Alembic's own commands walk the same way; they want files of settings beside it.
+        going_up = _STEPS._upgrade_revs if to != EMPTY else _STEPS._downgrade_revs
+        return going_up(to, found)  # type: ignore[arg-type]  # what Alembic found it takes again
+
+    with EnvironmentContext(Config(), _STEPS, fn=way, destination_rev=to) as environment:
+        environment.configure(connection=connection, target_metadata=metadata, transactional_ddl=True, transaction_per_migration=False)
+        environment.run_migrations()
+
+
+async def _grant(connection: AsyncConnection, role: str) -> None:
+    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
+    schema = await connection.scalar(text("SELECT quote_ident(current_schema())"))
+    await connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}"))
+    await connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted}"))
+    for table, rights in _GRANTS.items():
+        await connection.execute(text(f"GRANT {rights} ON {table} TO {quoted}"))
