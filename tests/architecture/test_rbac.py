@@ -37,6 +37,7 @@ WHOLE_CLUSTER = SERVED_NAMESPACE | {
     "apiextensions.k8s.io/customresourcedefinitions secretproviders.keyturn.dev": "get",
     "apiextensions.k8s.io/customresourcedefinitions clustersecretproviders.keyturn.dev": "get",
 }
+TENANT_IDENTITY = {"/serviceaccounts/token": "create"}
 VIEW = {
     "keyturn.dev/managedsecrets": "get list watch",
     "keyturn.dev/secretproviders": "get list watch",
@@ -49,6 +50,7 @@ ROLES = {
     ("operator/rbac.yaml", "Role", "keyturn"): OWN_NAMESPACE,
     ("base/rbac.yaml", "ClusterRole", "keyturn"): WHOLE_CLUSTER,
     ("namespaced/tenant/rbac.yaml", "Role", "keyturn-tenant"): SERVED_NAMESPACE,
+    ("tenant-identity/grant/rbac.yaml", "Role", "keyturn-tenant-identity"): TENANT_IDENTITY,
     ("cluster/roles.yaml", "ClusterRole", "keyturn-view"): VIEW,
     ("cluster/roles.yaml", "ClusterRole", "keyturn-edit"): EDIT,
     ("cluster/roles.yaml", "ClusterRole", "keyturn-admin"): ADMIN,
@@ -107,7 +109,7 @@ def test_no_role_can_grow_by_itself(role: tuple[str, str, str]) -> None:
         assert "*" not in {group, resource, verb}
         assert verb not in {"escalate", "bind", "impersonate"}
         assert group not in {"rbac.authorization.k8s.io", "certificates.k8s.io", "admissionregistration.k8s.io"}
-        assert not resource.startswith(("serviceaccounts", "pods", "nodes"))
+        assert not resource.startswith(("serviceaccounts", "pods", "nodes")) or ROLES[role] is TENANT_IDENTITY
         assert resource != "configmaps" or verb in {"get", "list", "watch"}
 
 
@@ -129,6 +131,7 @@ def test_every_binding_names_the_operator_alone() -> None:
         ("RoleBinding", "keyturn"),
         ("ClusterRoleBinding", "keyturn"),
         ("RoleBinding", "keyturn-tenant"),
+        ("RoleBinding", "keyturn-tenant-identity"),
     }
     for binding in bindings:
         assert binding["roleRef"]["kind"] == binding["kind"].removesuffix("Binding")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helm_python import Chart, Config, HelmValuesError
+from helm_python import Chart, Config, HelmError, HelmValuesError
 from helm_python.chart import lint
 
 import keyturn
@@ -76,6 +76,44 @@ def test_the_chart_with_namespaces_renders_what_namespaced_and_cluster_hold(kust
 def test_the_chart_with_replicas_renders_what_ha_holds(kustomize: Kustomize) -> None:
     deployed = kustomize(ROOT / "crds") | kustomize(ROOT / "deploy" / "ha")
     assert rendered({"replicas": 2}) == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
+
+
+def test_the_chart_with_tenant_identity_renders_what_its_folder_holds_and_nothing_of_it_without(kustomize: Kustomize) -> None:
+    deployed = kustomize(ROOT / "deploy" / "tenant-identity")
+    chart = rendered({"tenantIdentity": {"namespaces": ["shop"]}})
+    assert {name: document for name, document in chart.items() if name in deployed} == deployed
+    assert chart.keys() - deployed.keys() == rendered({}).keys()
+
+
+@pytest.mark.parametrize(
+    ("base", "component", "values"),
+    [
+        ("base", "sqlite", {}),
+        ("base", "postgresql", {}),
+        ("ha", "postgresql", {"replicas": 2}),
+    ],
+)
+def test_the_chart_with_a_database_renders_what_its_component_adds(
+    base: str, component: str, values: dict[str, Any], kustomize: Kustomize, tmp_path: Path
+) -> None:
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (tmp_path / "mine").mkdir()
+    image = {"name": "keyturn", "newName": "images.example.com/keyturn", "newTag": "9.9.9"}
+    overlay = {"resources": [f"../deploy/{base}"], "components": [f"../deploy/database/{component}"], "images": [image]}
+    (tmp_path / "mine" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    made = kustomize(tmp_path / "mine")["Deployment", "keyturn-system", "keyturn"]
+    chart = {"image": {"repository": image["newName"], "tag": image["newTag"]}, "database": {"type": component}, **values}
+    other = rendered(chart)["Deployment", "keyturn-system", "keyturn"]
+    for deployment in (made, other):
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            container["env"].sort(key=lambda variable: variable["name"])
+    assert other == made
+    assert "DATABASE_OWNER_URL" not in yaml.safe_dump(made["spec"]["template"]["spec"]["containers"])
+
+
+def test_the_chart_refuses_sqlite_with_more_than_one_replica_and_says_what_to_do() -> None:
+    with pytest.raises(HelmError, match=r"set replicas=1, or database\.type=postgresql"):
+        rendered({"replicas": 2, "database": {"type": "sqlite"}})
 
 
 def test_replicas_share_no_volume_and_no_node_where_there_are_two(kustomize: Kustomize) -> None:
@@ -168,6 +206,7 @@ def test_values_reach_the_objects() -> None:
         ({"namespaces": ["Shop"]}, "/namespaces/0"),
         ({"crds": {"install": "yes"}}, "/crds/install"),
         ({"replicas": 0}, "/replicas"),
+        ({"database": {"type": "mysql"}}, "/database/type"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(values: dict[str, Any], named: str) -> None:

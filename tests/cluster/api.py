@@ -20,12 +20,16 @@ _GROUPS = {
     "Namespace": "/api/v1",
     "Secret": "/api/v1",
     "ConfigMap": "/api/v1",
+    "ServiceAccount": "/api/v1",
+    "Deployment": "/apis/apps/v1",
     "ManagedSecret": "/apis/keyturn.dev/v1alpha1",
     "SecretProvider": "/apis/keyturn.dev/v1alpha1",
     "ClusterSecretProvider": "/apis/keyturn.dev/v1alpha1",
     "Event": "/apis/events.k8s.io/v1",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1",
+    "Role": "/apis/rbac.authorization.k8s.io/v1",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1",
 }
 _OF_THE_CLUSTER = ("Namespace", "ClusterSecretProvider", "CustomResourceDefinition", "ClusterRoleBinding")
 

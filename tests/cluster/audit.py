@@ -13,6 +13,9 @@ WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 READS = frozenset({"get", "list", "watch"})
 MANAGED = "keyturn.dev/managed=true"
 
+_REFERRING = ("clientCert", "clientKey", "bearerToken", "caProvider")
+"""Fields that refer to a Secret or ConfigMap, beside those whose name says so."""
+
 REFERRED: set[tuple[str, str, str]] = set()
 """Resource, namespace and name of all that the specs of providers have referred to in this process, in whatever cluster."""
 
@@ -114,6 +117,6 @@ def _references(spec: Mapping[str, Any], namespace: str) -> Iterator[tuple[str, 
     for field, member in spec.items():
         if not isinstance(member, dict):
             continue
-        if "name" in member and field != "serviceAccountRef" and (field.endswith("Ref") or field in ("clientCert", "caProvider")):
+        if "name" in member and field != "serviceAccountRef" and (field.endswith("Ref") or field in _REFERRING):
             yield f"{member.get('type', 'Secret').lower()}s", member.get("namespace", namespace), member["name"]
         yield from _references(member, namespace)

@@ -64,15 +64,19 @@ SLIPS: Final[tuple[Slip, ...]] = (
         "is not a regular expression; correct it",
         "conditions[0].namespaceRegexes[1]",
     ),
+    Slip(
+        "admits",
+        "conditions[0].namespaceRegexes",
+        ["^a", "(a+)+$"],
+        "begin it with ^, repeat less, and repeat no group that has repetitions or alternatives in it",
+        "conditions[0].namespaceRegexes[1]",
+    ),
     *(
         Slip(base, "access", "ReadOnly", where=f"provider.{member}")
         for base, member in (
-            ("database", "database"),
-            ("cluster database", "database"),
             ("aws", "awsSecretsManager"),
             ("azure", "azureKeyVault"),
             ("google", "googleSecretManager"),
-            ("kubernetes", "kubernetes"),
         )
     ),
 )

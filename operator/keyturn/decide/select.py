@@ -12,7 +12,7 @@ from typing import assert_never
 from keyturn.decide import jsontext, paths
 from keyturn.decide.jsontext import Json
 from keyturn.model.errors import Invalid, NotFound, Rejected
-from keyturn.model.material import SourceRef, Value
+from keyturn.model.material import Form, Value
 from keyturn.model.order import Decoding, Entry
 from keyturn.model.sensitive import Sensitive
 
@@ -30,7 +30,7 @@ _URL_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 class Work:
     """What one order has had taken apart so far: each document once, and no more of all than keeps the others waiting for a moment."""
 
-    documents: dict[tuple[object, SourceRef], Json | Invalid] = field(default_factory=dict)
+    documents: dict[tuple[object, ...], Json | Invalid] = field(default_factory=dict)
     parsed: int = 0
     decoded: int = 0
 
@@ -41,7 +41,7 @@ def extract(value: Value, entry: Entry, work: Work) -> Sensitive:
     Raises `NotFound` for a property that is not there, `Invalid` where the value cannot hold one, does not decode or is too
     much with all that the order had before, and `Rejected` for a property that is no path.
     """
-    found = _property(value.data, entry, work) if entry.property else value.data
+    found = _part(value, entry, work)
     if entry.decoding is not Decoding.NONE:
         work.decoded += len(found)
         if work.decoded > MOST_DECODED:
@@ -49,20 +49,41 @@ def extract(value: Value, entry: Entry, work: Work) -> Sensitive:
     return _decode(found, entry)
 
 
-def _property(data: Sensitive, entry: Entry, work: Work) -> Sensitive:
-    known = (entry.provider, entry.source)
-    if known not in work.documents:
+def _part(value: Value, entry: Entry, work: Work) -> Sensitive:
+    if not entry.property:
+        if value.form is Form.MAP_OF_BYTES:
+            raise _invalid(entry, "it holds bytes that are no text, so that no JSON can give all of it; name one of its keys in property")
+        return value.data
+    place = (entry.provider, entry.source)
+    document = _parsed(value.data, entry, work, place)
+    names = _names(document, entry)
+    if value.form is Form.PLAIN:
+        return _text(document, names, entry)
+    name, *rest = names
+    member = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(member, str):
+        raise _missing(entry)
+    data = Sensitive(binascii.a2b_base64(member)) if value.form is Form.MAP_OF_BYTES else Sensitive.of(member)
+    return _text(_parsed(data, entry, work, (*place, name)), tuple(rest), entry) if rest else data
+
+
+def _parsed(data: Sensitive, entry: Entry, work: Work, place: tuple[object, ...]) -> Json:
+    if place not in work.documents:
         try:
-            work.documents[known] = _document(data, entry, work)
+            work.documents[place] = _document(data, entry, work)
         except Invalid as error:
-            work.documents[known] = error.with_traceback(None)
-    document = work.documents[known]
+            work.documents[place] = error.with_traceback(None)
+    document = work.documents[place]
     if isinstance(document, Invalid):
         raise document.with_traceback(None)
+    return document
+
+
+def _text(document: Json, names: tuple[str, ...], entry: Entry) -> Sensitive:
     try:
-        found = _find(document, entry)
+        found = paths.find(document, names)
     except LookupError:
-        raise NotFound(f"{entry.source} has no property {entry.property!r}") from None
+        raise _missing(entry) from None
     text = jsontext.text_of(found)
     # JSON can spell half a character (a lone surrogate), which no bytes can hold.
     if _SURROGATE.search(text):
@@ -70,14 +91,13 @@ def _property(data: Sensitive, entry: Entry, work: Work) -> Sensitive:
     return Sensitive.of(text)
 
 
-def _find(document: Json, entry: Entry) -> Json:
+def _names(document: Json, entry: Entry) -> tuple[str, ...]:
     if isinstance(document, dict) and entry.property in document:
-        return document[entry.property]
+        return (entry.property,)
     try:
-        names = paths.split(entry.property)
+        return paths.split(entry.property)
     except Rejected as error:
         raise Rejected(f"{entry.field}.remoteRef.property: {error}") from None
-    return paths.find(document, names)
 
 
 def _document(data: Sensitive, entry: Entry, work: Work) -> Json:
@@ -130,6 +150,10 @@ def _base64(data: Sensitive) -> Sensitive | None:
 def _base64_url(data: Sensitive) -> Sensitive | None:
     text = data.reveal().translate(None, b"\r\n")
     return _base64(Sensitive(text.translate(_URL_TO_STANDARD))) if _BASE64_URL.fullmatch(text) else None
+
+
+def _missing(entry: Entry) -> NotFound:
+    return NotFound(f"{entry.source} has no property {entry.property!r}")
 
 
 def _invalid(entry: Entry, problem: str) -> Invalid:

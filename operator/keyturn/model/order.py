@@ -6,8 +6,11 @@ Defaults are applied here, not in the schema: the API server must never rewrite 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-from keyturn.model.ids import KeyRef, Kind
+from keyturn.model.database import DatabaseConfig
+from keyturn.model.ids import DEFAULT_PROVIDER, KeyRef, Kind, ObjectRef
+from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.material import SourceRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
@@ -56,6 +59,13 @@ class ProviderRef:
         return f"{self.kind}/{self.name}"
 
 
+def provider_ref(ref: ProviderRef | None, namespace: str) -> ObjectRef:
+    """The object behind a providerRef: a SecretProvider is always of the same namespace, and no providerRef means the default provider."""
+    if ref is None:
+        return DEFAULT_PROVIDER
+    return ObjectRef(ref.kind, namespace if ref.kind is Kind.SECRET_PROVIDER else "", ref.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One key of the target and where its value comes from. ``provider`` None is the default provider.
@@ -96,6 +106,10 @@ class Order:
     interval_s: float = DEFAULT_INTERVAL_S
     suspend: bool = False
 
+    def providers(self, namespace: str) -> tuple[ObjectRef, ...]:
+        """The providers that it draws on, in the order of the spec and without repeats."""
+        return tuple(dict.fromkeys(provider_ref(entry.provider, namespace) for entry in self.entries))
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
@@ -116,6 +130,10 @@ class Admission:
     selector: Selector | None = None
     regexes: tuple[str, ...] = ()
     access: Access = Access.READ_ONLY
+
+
+NOBODY: Final = Admission()
+"""Admits no namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +161,7 @@ class FakeConfig:
     data: Mapping[SourceRef, Sensitive]
 
 
-ProviderConfig = EnvConfig | FileConfig | FakeConfig | VaultConfig
+ProviderConfig = EnvConfig | FileConfig | FakeConfig | VaultConfig | KubernetesConfig | DatabaseConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +174,11 @@ class ProviderOrder:
     controller_class: str = ""
 
     @property
+    def is_open(self) -> bool:
+        """Whether there can be a namespace that it admits."""
+        return not self.admissions or any(item != NOBODY for item in self.admissions)
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """What in Secrets and ConfigMaps the provider needs to log in: it follows their changes."""
-        return self.config.references if isinstance(self.config, VaultConfig) else frozenset()
+        return self.config.references if isinstance(self.config, VaultConfig | KubernetesConfig | DatabaseConfig) else frozenset()

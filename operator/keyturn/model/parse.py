@@ -35,14 +35,19 @@ from keyturn.model.order import (
     Selector,
     Target,
 )
-from keyturn.model.parse_vault import NOT_BUILT, parse_vault
+from keyturn.model.parse_database import parse_database
+from keyturn.model.parse_kubernetes import parse_kubernetes
+from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs import ManagedSecretSpec
-from keyturn.model.specs_provider import ClusterSecretProviderSpec, Env, Fake, File, NamespaceCondition, SecretProviderSpec
+from keyturn.model.specs_kubernetes import Kubernetes
+from keyturn.model.specs_provider import ClusterSecretProviderSpec, Database, Env, Fake, File, NamespaceCondition, SecretProviderSpec
 from keyturn.model.specs_sources import DataEntry, ProviderRefSpec
 from keyturn.model.specs_target import RESERVED_NAME, TargetSpec, Template, TemplateMetadata
 from keyturn.model.specs_types import LabelSelector
 from keyturn.model.specs_vault import HashicorpVault
+from keyturn.model.tries import MOST, tries
 
 # Fields whose feature is not built yet. A value that asks for nothing (immutable: false, restart: None) is none of them.
 _UNBUILT: Final[tuple[tuple[str, Callable[[ManagedSecretSpec], object], str], ...]] = (
@@ -157,8 +162,12 @@ def _config(member: str, config: object, *, namespace: str) -> ProviderConfig:
             return _fake(config)
         case HashicorpVault():
             return parse_vault(config, namespace)
+        case Kubernetes():
+            return parse_kubernetes(config, namespace)
+        case Database():
+            return parse_database(config, namespace)
         case _:
-            raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use hashicorpVault, env, file or fake")
+            raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use hashicorpVault, kubernetes, database, env, file or fake")
 
 
 def _fake(fake: Fake) -> FakeConfig:
@@ -178,6 +187,11 @@ def _admission(field: str, condition: NamespaceCondition) -> Admission:
             re.compile(regex)
         except (re.error, OverflowError, RecursionError):
             raise Rejected(f"{field}.namespaceRegexes[{i}]: is not a regular expression; correct it") from None
+        if tries(regex) > MOST:
+            raise Rejected(
+                f"{field}.namespaceRegexes[{i}]: could take too long on some names; begin it with ^, repeat less, and repeat"
+                " no group that has repetitions or alternatives in it"
+            )
     return Admission(
         namespaces=frozenset(condition.namespaces or ()),
         selector=_selector(condition.namespace_selector) if condition.namespace_selector else None,

@@ -9,7 +9,8 @@ import pytest
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import Carrier, KeyRef, Kind
 from keyturn.model.parse import parse_provider
-from keyturn.model.parse_vault import NOT_BUILT, parse_vault
+from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_vault import HashicorpVault, VaultAuth
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultConfig, VaultLogin

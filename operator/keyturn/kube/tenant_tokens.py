@@ -1,0 +1,102 @@
+"""Tokens of tenants' ServiceAccounts, by TokenRequest: one audience, and the shortest life that there is.
+
+The right to make them is granted namespace by namespace (deploy/tenant-identity). Never keeps or logs a token, and never gives
+one that the API server takes to anybody but `at_home`.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import msgspec
+
+from keyturn.decide.audience import LIFE_S, audiences, check_abroad, uid_of
+from keyturn.kube.client import Client
+from keyturn.kube.config import Token
+from keyturn.model.errors import AuthFailed, ClusterError, Forbidden, NotLeading, ObjectGone, Unavailable
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount, TenantToken
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    audiences: list[str] = []
+    expiration_seconds: int = 0
+
+
+class _Status(msgspec.Struct):
+    token: Sensitive | None = None
+
+
+class _TokenRequest(msgspec.Struct):
+    """What the API server made of a request; the spec may be another one than was sent."""
+
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+    def __repr__(self) -> str:
+        return f"_TokenRequest({self.spec})"
+
+
+def _wrap(_: type, text: object) -> Sensitive:
+    if not isinstance(text, str):
+        raise NotImplementedError
+    return Sensitive.of(text)
+
+
+_made = msgspec.json.Decoder(_TokenRequest, dec_hook=_wrap)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequests:
+    """The port `TenantTokens`. ``own`` is the operator's log-in, by which it is known what audiences the API server has."""
+
+    client: Client
+    own: Token
+
+    async def at_home(self, who: ServiceAccount) -> TenantToken:
+        if not (home := self._home()):
+            raise AuthFailed(
+                "the operator's own log-in is no token of a ServiceAccount, so that it does not know its API server's audience;"
+                " run it with one, as deploy/ does"
+            )
+        return await self._make(who, home[0])
+
+    async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
+        home = self._home()
+        check_abroad(audience, home)
+        made = await self._make(who, audience)
+        if set(audiences(made.secret)) != {audience}:
+            raise AuthFailed(f"the API server gave {who} a token for others than {audience!r}; it is not used")
+        return made
+
+    def _home(self) -> tuple[str, ...]:
+        header = self.own.header() or ""
+        return audiences(Sensitive.of(header.removeprefix("Bearer ")))
+
+    async def _make(self, who: ServiceAccount, audience: str) -> TenantToken:
+        path = f"/api/v1/namespaces/{quote(who.namespace, safe='')}/serviceaccounts/{quote(who.name, safe='')}/token"
+        spec = {"audiences": [audience], "expirationSeconds": LIFE_S}
+        body = msgspec.json.encode({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
+        try:
+            made = _made.decode(await self.client.request("POST", path, body, what=f"make a token of {who}"))
+        except Forbidden:
+            raise AuthFailed(_missing_grant(who, audience)) from None
+        except ObjectGone:
+            raise AuthFailed(f"there is no {who}; create it, or name another one") from None
+        except NotLeading:
+            raise Unavailable("another replica makes tokens of ServiceAccounts") from None
+        except ClusterError as error:
+            raise Unavailable(str(error), retry_after=error.retry_after) from None
+        except (msgspec.MsgspecError, NotImplementedError):
+            # Not chained: the answer hangs on it.
+            made = _TokenRequest()
+        if not made.status.token:
+            raise Unavailable(f"the API server's answer to a request for a token of {who} holds none")
+        # Where somebody gave it a longer life we do not use it for longer.
+        return TenantToken(made.status.token, uid_of(made.status.token), float(min(made.spec.expiration_seconds, LIFE_S)))
+
+
+def _missing_grant(who: ServiceAccount, audience: str) -> str:
+    return (
+        f"the operator may not make a token of {who} for the audience {audience}: it lacks the right to create serviceaccounts/token"
+        f" there, or the admission policy does not list both; list the namespace {who.namespace} in deploy/tenant-identity"
+    )

@@ -1,0 +1,47 @@
+"""References to Secrets and ConfigMaps, from what users wrote in any provider's member to what is read.
+
+The one place that says whose namespace a reference means.
+"""
+
+import base64
+import binascii
+from typing import Final
+
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.specs_types import CAProvider, SecretKeyRef, ServiceAccountRef
+from keyturn.model.tenant import ServiceAccount
+
+NOT_BUILT: Final = "is not available in this version of Keyturn"
+
+
+def key_ref(field: str, ref: SecretKeyRef | CAProvider, namespace: str, default: str = "") -> KeyRef:
+    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    carrier = Carrier(ref.type) if isinstance(ref, CAProvider) else Carrier.SECRET
+    if not (key := ref.key or default):
+        raise Rejected(f"{field}.key: is needed; name the key of the Secret that holds it")
+    return KeyRef(carrier, _namespace(field, ref.namespace, namespace), ref.name, key)
+
+
+def service_account(field: str, ref: ServiceAccountRef, namespace: str) -> ServiceAccount:
+    """The same for a ServiceAccount."""
+    return ServiceAccount(_namespace(field, ref.namespace, namespace), ref.name)
+
+
+def authority(field: str, bundle: str | None, provider: CAProvider | None, namespace: str) -> Sensitive | KeyRef | None:
+    """Whom to trust, from caBundle or caProvider beneath ``field``; None is the system's certificates. Raises `Rejected`."""
+    if bundle:
+        try:
+            return Sensitive(base64.b64decode(bundle, validate=True))
+        except (binascii.Error, ValueError):
+            raise Rejected(f"{field}.caBundle: is not base64; encode the PEM text once more") from None
+    return key_ref(f"{field}.caProvider", provider, namespace, "ca.crt") if provider else None
+
+
+def _namespace(field: str, named: str | None, own: str) -> str:
+    if own and named not in (None, own):
+        raise Rejected(f"{field}.namespace: a SecretProvider reads its own namespace only; remove it")
+    if not (where := own or named or ""):
+        raise Rejected(f"{field}.namespace: a log-in of the ManagedSecret's own namespace {NOT_BUILT}; name a namespace")
+    return where
