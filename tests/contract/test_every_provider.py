@@ -12,11 +12,11 @@ from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.errors import AuthFailed, MissingExtra, NotFound, Rejected, Unavailable
 from keyturn.model.ids import KeyRef, Kind, ObjectRef
-from keyturn.model.material import SourceRef, Value
-from keyturn.model.order import EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
+from keyturn.model.material import WRITES, SourceRef, Value
+from keyturn.model.order import Access, EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
-from keyturn.ports import Provider, References
+from keyturn.ports import Provider, References, Writer
 from keyturn.providers import registry
 from keyturn.providers.guard import Guard
 from keyturn.providers.registry import Surroundings
@@ -120,6 +120,20 @@ async def test_close_may_come_twice_and_everything_after_it_is_unavailable(make:
 def test_a_build_gives_a_guarded_provider(config: ProviderConfig, tmp_path: Path):
     built = registry.build(ProviderOrder(config), kind=CLUSTER, around=surroundings(str(tmp_path)))
     assert isinstance(built, Guard)
+
+
+async def test_who_only_reads_has_no_way_to_write_and_who_may_write_has_one_where_there_is_any(
+    config: ProviderConfig, tmp_path: Path, request: pytest.FixtureRequest
+):
+    around = surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
+    reading = registry.build(ProviderOrder(config), kind=CLUSTER, around=around)
+    assert not reading.caps & WRITES
+    assert not isinstance(reading, Writer)
+    writing = registry.build(ProviderOrder(config, Access.READ_WRITE), kind=CLUSTER, around=around)
+    takes = isinstance(config, FakeConfig | VaultConfig) or (isinstance(config, FileConfig) and config.format is FileFormat.DIRECTORY)
+    assert isinstance(writing, Writer) == bool(writing.caps & WRITES) == takes
+    for each in (reading, writing):
+        await each.close()
 
 
 @pytest.mark.parametrize(("config", "name"), [(EnvConfig(), "env"), (FileConfig("shop"), "file")], ids=["env", "file"])

@@ -156,7 +156,7 @@ def test_a_file_that_lies_about_its_size_is_read_no_further_than_the_limit():
         filler = threading.Thread(target=_fill, args=(write,))
         filler.start()
         with pytest.raises(Invalid, match="larger than 1 MiB"):
-            file_sources._read_all(read, 0, "endless")
+            file_sources.read_all(read, 0, "endless")
     finally:
         os.close(read)
         filler.join(10)

@@ -221,7 +221,8 @@ async def test_a_closed_provider_is_unavailable_and_gave_its_token_back(rig: Rig
 
 async def test_the_policies_of_the_page_are_enough(rig: Rig, canary: Canary):
     page = (Path(__file__).parents[2] / "docs" / "providers" / "vault.md").read_text()
-    to_read, to_scan = (policy.replace("secret/", f"{rig.mount}/") for policy in re.findall(r"```hcl\n(.*?)```", page, re.DOTALL))
+    policies = [policy.replace("secret/", f"{rig.mount}/") for policy in re.findall(r"```hcl\n(.*?)```", page, re.DOTALL)]
+    to_read, to_scan = policies[0], policies[-1]
     rig.bao.call("PUT", f"sys/policies/acl/{rig.policy}", {"policy": to_read})
     rig.put("shop/db", value := canary("db"))
     rig.put("other/db", canary("other"))

@@ -23,12 +23,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bao import Bao
 from controlplane.servers import LOOPBACK
+from keyturn.decide.address import AddressRules
 from keyturn.model.errors import AuthFailed, ProviderError
 from keyturn.model.ids import Carrier, KeyRef, ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import AppRoleLogin, VaultConfig, VaultLogin
 from keyturn.providers.dial import Dialer
+from keyturn.providers.room import Room
 from keyturn.providers.vault import VaultProvider
 
 _numbers = itertools.count(1)
@@ -78,13 +80,24 @@ class Rig:
         role_id, secret_id = self.bao.approle(auth, "shop", [self.policy], **more)
         return AppRoleLogin(auth, role_id, self.keep(f"{auth}-secret-id", secret_id))
 
-    def open(self, login: VaultLogin | None = None, **config: Any) -> VaultProvider:
+    def open(
+        self,
+        login: VaultLogin | None = None,
+        *,
+        rules: AddressRules | None = None,
+        room: Room | None = None,
+        tenant: str = "",
+        kind: type[VaultProvider] = VaultProvider,
+        **config: Any,
+    ) -> VaultProvider:
+        """A provider: with rules a tenant's, else an admin's."""
         made = VaultConfig(
             **{"server": self.bao.url, "mount": self.mount, "engine": self.engine, "authority": Sensitive(self.bao.ca_pem)}
             | {"login": login or self.approle()}
             | config
         )
-        provider = VaultProvider(made, self, Dialer(None), self.token_file, clock=lambda: self.now_s, chance=lambda: 0.0)
+        dialer = Dialer(rules, tenant)
+        provider = kind(made, self, dialer, self.token_file, room, tenant, clock=lambda: self.now_s, chance=lambda: 0.0)
         self.opened.append(provider)
         return provider
 
@@ -121,14 +134,15 @@ class Front:
         self.asked.append((request.method, request.path_qs, dict(request.headers)))
         if (answer := self.answering(request)) is not None:
             return answer
-        headers = {name: value for name, value in request.headers.items() if name.startswith("X-")}
+        headers = {name: value for name, value in request.headers.items() if name.startswith("X-") or name == "Content-Type"}
         async with (
             aiohttp.ClientSession() as session,
             session.request(
                 request.method, self.bao.url + request.path_qs, headers=headers, data=await request.read() or None, ssl=self.bao.tls
             ) as passed,
         ):
-            return web.Response(status=passed.status, body=await passed.read(), content_type="application/json")
+            pause = {name: value for name, value in passed.headers.items() if name == "Retry-After"}
+            return web.Response(status=passed.status, headers=pause, body=await passed.read(), content_type="application/json")
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 from keyturn.model.errors import ProviderNotAllowed, Rejected
 from keyturn.model.ids import SecretRef
-from keyturn.model.order import Admission, Order, ProviderOrder, Selector
+from keyturn.model.objects import ProviderObject
+from keyturn.model.order import Access, Admission, Order, ProviderOrder, Selector
 
 OWN_PREFIX = "keyturn-"
 TYPES = frozenset(
@@ -74,13 +75,43 @@ def check_admission(provider: ProviderOrder, provider_name: str, namespace: str,
         )
 
 
+def check_default(found: ProviderObject | None, namespace: str) -> ProviderObject:
+    """The default provider; `ProviderNotAllowed` unless an admin opened it to the namespace, by name: its labels count for nothing."""
+    if found is not None and not isinstance(found.order, Rejected):
+        admissions = found.order.admissions
+        if not admissions or any(admits(item, namespace, None) for item in admissions):
+            return found
+    raise ProviderNotAllowed(
+        f"the default provider is not open to namespace {namespace}; name another one in spec.providerRef,"
+        " or have an admin add the namespace to SECRETS_PROVIDER_NAMESPACES of the operator"
+    )
+
+
+def check_write(provider: ProviderOrder, provider_name: str, namespace: str, labels: Mapping[str, str] | None) -> None:
+    """`ProviderNotAllowed` unless this namespace may write there: both the provider and a condition that admits it have to say so."""
+    if provider.access is not Access.READ_WRITE:
+        raise ProviderNotAllowed(f"{provider_name} is only read; its owner sets spec.access to ReadWrite, or use another provider")
+    if provider.admissions and not any(
+        item.access is Access.READ_WRITE and admits(item, namespace, labels) for item in provider.admissions
+    ):
+        raise ProviderNotAllowed(
+            f"{provider_name} is only read by namespace {namespace}; its owner sets access to ReadWrite in a condition that admits it"
+        )
+
+
 def admits(item: Admission, namespace: str, labels: Mapping[str, str] | None) -> bool:
     """Whether one of the item's three ways to name a namespace fits; labels that are not known yet (None) fit no selector."""
     return (
         namespace in item.namespaces
         or (item.selector is not None and labels is not None and selects(item.selector, labels))
-        or any(_regex(pattern).search(namespace) for pattern in item.regexes)
+        or any(_has(namespace, pattern) for pattern in item.regexes)
     )
+
+
+@lru_cache(maxsize=16_384)
+def _has(namespace: str, pattern: str) -> bool:
+    """Whether the pattern is found in the name. Asked for each object: the parser sees to it that one answer comes soon."""
+    return _regex(pattern).search(namespace) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -7,13 +7,13 @@ network: a share that hangs holds up its own provider and no other. A whole batc
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from keyturn.decide.reach import Place, Reach
 from keyturn.model.errors import Invalid, ProviderError, Rejected, Unavailable
 from keyturn.model.material import Cap, Meta, SourceRef, Value
 from keyturn.model.order import FileFormat
-from keyturn.providers.file_sources import DocumentSource, FolderSource
+from keyturn.providers.file_sources import KEPT, DocumentSource, FolderSource
 
 _THREADS = 4
 _T = TypeVar("_T")
@@ -22,9 +22,9 @@ _T = TypeVar("_T")
 class FileProvider:
     """Reads files. There are no versions: a file is what it is now."""
 
-    caps: Final = Cap.GET | Cap.GET_MANY | Cap.LIST | Cap.LIST_HAS_VERSION
-
     def __init__(self, place: Place, file_format: FileFormat, reach: Reach) -> None:
+        if KEPT in place.path.casefold().split("/"):
+            raise Rejected(f"spec.provider.file.path: {place.path} is where a writer keeps what is not read; name the folder above")
         if file_format is FileFormat.DIRECTORY:
             self._source: FolderSource | DocumentSource = FolderSource(place, reach)
         elif place.inner:
@@ -33,8 +33,13 @@ class FileProvider:
             raise Rejected(f"spec.provider.file.path: {place.path} is a root; name a {file_format} file in it")
         self._threads: ThreadPoolExecutor | None = ThreadPoolExecutor(_THREADS, thread_name_prefix="keyturn-file")
 
+    @property
+    def caps(self) -> Cap:
+        return Cap.GET | Cap.GET_MANY | Cap.LIST | Cap.LIST_HAS_VERSION
+
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         keys = list(dict.fromkeys(ref.key for ref in refs if not ref.version))
+        self._open()
         found = await self._run(self._source.read, keys) if keys else {}
         return {ref: Invalid(f"{ref.key}: files have no versions; leave version out") if ref.version else found[ref.key] for ref in refs}
 
@@ -51,6 +56,9 @@ class FileProvider:
         self._threads = None
 
     async def _run(self, errand: Callable[..., _T], *args: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._open(), errand, *args)
+
+    def _open(self) -> ThreadPoolExecutor:
         if self._threads is None:
             raise Unavailable("the provider is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, errand, *args)
+        return self._threads

@@ -25,6 +25,8 @@ from keyturn.providers.beneath import FLAGS, FOLDER_FLAGS, LOOK_FLAGS, opener
 from keyturn.providers.file_formats import parse
 
 MAX_BYTES = 1 << 20
+KEPT = "..keyturn"
+"""The folder in which a writer keeps what nobody reads as a key."""
 _MAX_LISTED = 10_000
 _MAX_LEVELS = 32
 _ATTEMPTS = 3
@@ -43,8 +45,13 @@ class FolderSource:
         self._place = place
         self._reach = reach
 
+    @staticmethod
+    def is_key(key: str) -> bool:
+        """Says that a key can name a file, and none that a writer keeps for itself."""
+        return _is_plain(key) and KEPT not in key.casefold().split("/")
+
     def read(self, keys: Sequence[str]) -> Mapping[str, Answer]:
-        with _opened(self._place, self._reach) as folder:
+        with open_place(self._place, self._reach) as folder:
             for _ in range(_ATTEMPTS):
                 generation = _generation(folder)
                 answers = {key: self._get(folder, key) for key in keys}
@@ -55,18 +62,18 @@ class FolderSource:
         raise Unavailable(f"{self._place.path} changes while it is read")
 
     def list(self, prefix: str) -> Sequence[Meta]:
-        with _opened(self._place, self._reach) as folder:
+        with open_place(self._place, self._reach) as folder:
             try:
                 return [_meta(key, found) for key, found in _walk(folder) if key.startswith(prefix)]
             except OSError as error:
                 raise _of_place(error, self._place.path) from None
 
     def check(self) -> None:
-        with _opened(self._place, self._reach):
+        with open_place(self._place, self._reach):
             pass
 
     def _get(self, folder: int, key: str) -> Answer:
-        if not _is_plain(key):
+        if not self.is_key(key):
             return Invalid(f"{key!r} is no path beneath the provider's folder")
         try:
             data, found = _read(folder, key)
@@ -76,6 +83,9 @@ class FolderSource:
             if error.errno in {errno.ENOENT, errno.ENOTDIR}:
                 return _missing(folder, key, self._place.path)
             return _of_file(error, key)
+        return self._found(folder, key, data, found)
+
+    def _found(self, _folder: int, _key: str, data: bytes, found: os.stat_result) -> Value:
         return Value(Sensitive(data), updated=_updated(found))
 
 
@@ -107,7 +117,7 @@ class DocumentSource:
         self._load()
 
     def _load(self) -> tuple[Mapping[str, Sensitive], os.stat_result]:
-        with _opened(self._folder, self._reach) as folder:
+        with open_place(self._folder, self._reach) as folder:
             try:
                 known, members = self._parsed
                 found = _look(folder, self._name)
@@ -126,7 +136,7 @@ class DocumentSource:
 
 
 @contextmanager
-def _opened(place: Place, reach: Reach) -> Iterator[int]:
+def open_place(place: Place, reach: Reach) -> Iterator[int]:
     """The folder's descriptor. The root's own path may be a link, since an admin set it; below it none leads out."""
     folder = -1
     try:
@@ -157,8 +167,8 @@ def _read(folder: int, path: str) -> tuple[bytes, os.stat_result]:
         descriptor = opener()(folder, path, FLAGS)
         try:
             before = os.fstat(descriptor)
-            _refuse_unfit(before, path)
-            data = _read_all(descriptor, before.st_size, path)
+            refuse_unfit(before, path)
+            data = read_all(descriptor, before.st_size, path)
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -167,14 +177,16 @@ def _read(folder: int, path: str) -> tuple[bytes, os.stat_result]:
     raise Unavailable(f"{path} changes while it is read")
 
 
-def _refuse_unfit(found: os.stat_result, path: str) -> None:
+def refuse_unfit(found: os.stat_result, path: str) -> None:
+    """Raises `Invalid` for what is not read."""
     if not stat.S_ISREG(found.st_mode):
         raise Invalid(f"{path} is no regular file")
     if found.st_size > MAX_BYTES:
         raise Invalid(f"{path} is larger than 1 MiB")
 
 
-def _read_all(descriptor: int, size: int, path: str) -> bytes:
+def read_all(descriptor: int, size: int, path: str) -> bytes:
+    """All bytes of a file of about this size. Raises `Invalid` where they are too many."""
     data = b""
     # One byte more than the size: usually one read, and a file that grows is noticed.
     while chunk := os.read(descriptor, max(size - len(data), 0) + 1):

@@ -4,18 +4,27 @@ A provider's module is imported when the first object of its kind appears, so th
 an SDK that is not used. Logs in to nothing: that is ``validate``.
 """
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, assert_never
 
 from keyturn.decide.address import AddressRules, check_scheme
 from keyturn.decide.reach import Reach, check_file_path, check_prefix
+from keyturn.model.database import DatabaseConfig, OtherDatabase
 from keyturn.model.errors import MissingExtra, Rejected
 from keyturn.model.ids import Kind
-from keyturn.model.order import EnvConfig, FakeConfig, FileConfig, ProviderConfig, ProviderOrder
+from keyturn.model.kubernetes import KubernetesConfig
+from keyturn.model.order import Access, EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
+from keyturn.model.tenant import ServiceAccount
 from keyturn.model.vault import VaultConfig
-from keyturn.ports import Provider, References
+from keyturn.ports import Databases, Provider, References, TenantTokens, Writer
 from keyturn.providers.guard import LOCAL, REMOTE, Guard, Observer, Pace
+from keyturn.providers.guarded_writer import GuardedWriter
+from keyturn.providers.room import Room
+
+SQL: Final = replace(REMOTE, batch=1000)
+"""One query brings as many as that."""
 
 VAULT_TOKEN_FILE: Final = Path("/var/run/secrets/keyturn.dev/vault/token")
 """The operator's own token with audience `vault`, as deploy/ mounts it."""
@@ -32,6 +41,15 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """The cluster that the operator runs in: its API server, for tenants' own log-ins. ``tls`` shows no certificate of ours."""
+
+    server: str
+    tls: ssl.SSLContext
+    tokens: TenantTokens
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What providers need of the operator that they run in, and what its flags let them reach."""
 
@@ -39,6 +57,9 @@ class Surroundings:
     addresses: AddressRules
     references: References
     vault_token_file: Path = VAULT_TOKEN_FILE
+    room: Room = field(default_factory=Room)
+    home: Home | None = None
+    databases: Databases | None = None
 
 
 MEMBERS: dict[type[ProviderConfig], Member] = {
@@ -46,46 +67,100 @@ MEMBERS: dict[type[ProviderConfig], Member] = {
     FileConfig: Member("file", is_cluster_only=True),
     FakeConfig: Member("fake"),
     VaultConfig: Member("hashicorpVault", extra="vault", pace=REMOTE),
+    KubernetesConfig: Member("kubernetes", extra="operator", pace=REMOTE),
+    DatabaseConfig: Member("database", extra="database", pace=SQL),
 }
 
 
-def build(order: ProviderOrder, *, kind: Kind, around: Surroundings, observe: Observer | None = None) -> Provider:
-    """Makes the guarded provider of an object of this kind; raises `Rejected` or `MissingExtra`."""
+def build(order: ProviderOrder, *, kind: Kind, around: Surroundings, namespace: str = "", observe: Observer | None = None) -> Provider:
+    """Makes the guarded provider of an object of this kind, in this namespace; raises `Rejected` or `MissingExtra`."""
     member = MEMBERS[type(order.config)]
     if member.is_cluster_only and kind is not Kind.CLUSTER_SECRET_PROVIDER:
         message = f"spec.provider.{member.name} reads what belongs to the operator; only a ClusterSecretProvider may, made by an admin"
         raise Rejected(message)
     try:
-        provider = _open(order.config, kind, around)
+        provider = _open(order.config, kind, around, namespace, order.access)
     except ModuleNotFoundError as missing:
         if not member.extra:
             raise
         raise MissingExtra(member.extra, f"spec.provider.{member.name}") from missing
-    return Guard(provider, member.pace, observe=observe)
+    may_write = order.access is Access.READ_WRITE and isinstance(provider, Writer)
+    return (GuardedWriter if may_write else Guard)(provider, member.pace, observe=observe)
 
 
-def _open(config: ProviderConfig, kind: Kind, around: Surroundings) -> Provider:
+def _open(config: ProviderConfig, kind: Kind, around: Surroundings, namespace: str = "", access: Access = Access.READ_ONLY) -> Provider:
     match config:
         case EnvConfig(prefix):
             from keyturn.providers.env import EnvProvider
 
-            check_prefix(prefix, around.reach.env_prefixes)
+            if not around.reach.is_own:
+                check_prefix(prefix, around.reach.env_prefixes)
             return EnvProvider(prefix)
         case FileConfig(path, file_format):
-            from keyturn.providers.file import FileProvider
-
-            return FileProvider(check_file_path(path, around.reach), file_format, around.reach)
+            return _file(path, file_format, around.reach, access)
         case FakeConfig(data):
             from keyturn.providers.fake import FakeProvider
 
             return FakeProvider(data)
         case VaultConfig():
-            from keyturn.providers.dial import Dialer
-            from keyturn.providers.vault import VaultProvider
-
-            check_scheme("spec.provider.hashicorpVault.server", config.server, around.addresses)
-            # Where a server is, a tenant chooses; what an admin wrote is taken as it is.
-            rules = around.addresses if kind is Kind.SECRET_PROVIDER else None
-            return VaultProvider(config, around.references, Dialer(rules), around.vault_token_file)
+            return _vault(config, kind, namespace, around, access)
+        case KubernetesConfig():
+            return _kubernetes(config, kind, namespace, around)
+        case DatabaseConfig(other):
+            return _database(other, namespace, around)
         case _:
             assert_never(config)
+
+
+def _file(path: str, file_format: FileFormat, reach: Reach, access: Access) -> Provider:
+    from keyturn.providers.file import FileProvider
+    from keyturn.providers.file_writer import FileWriter
+
+    place = check_file_path(path, reach)
+    # A document is whoever's who wrote it.
+    if access is Access.READ_WRITE and file_format is FileFormat.DIRECTORY:
+        return FileWriter(place, reach)
+    return FileProvider(place, file_format, reach)
+
+
+def _vault(config: VaultConfig, kind: Kind, namespace: str, around: Surroundings, access: Access) -> Provider:
+    from keyturn.providers.dial import Dialer
+    from keyturn.providers.vault import VaultProvider
+    from keyturn.providers.vault_writer import VaultWriter
+
+    check_scheme("spec.provider.hashicorpVault.server", config.server, around.addresses)
+    # Where a server is, a tenant chooses; what an admin wrote is taken as it is.
+    dialer = Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace)
+    opened = VaultWriter if access is Access.READ_WRITE else VaultProvider
+    return opened(config, around.references, dialer, around.vault_token_file, around.room, namespace)
+
+
+def _database(other: OtherDatabase | None, namespace: str, around: Surroundings) -> Provider:
+    from keyturn.providers.database import DatabaseProvider, OwnDatabase, TenantDatabase
+
+    databases = around.databases
+    if databases is None:
+        raise MissingExtra("database", "spec.provider.database")
+    if other is not None:
+        return DatabaseProvider(TenantDatabase(other, around.references, databases, around.addresses, namespace))
+    if not databases.has_own:
+        raise Rejected("spec.provider.database: the operator has no database; start it with DATABASE_URL and SECRET_KEY")
+    return DatabaseProvider(OwnDatabase(databases))
+
+
+def _kubernetes(config: KubernetesConfig, kind: Kind, namespace: str, around: Surroundings) -> Provider:
+    from keyturn.providers.dial import Dialer
+    from keyturn.providers.kubernetes import KubernetesProvider
+    from keyturn.providers.kubernetes_session import Entrance, Session, Stranger, Tenant
+
+    entrance: Entrance
+    if isinstance(config.via, ServiceAccount):
+        if around.home is None:
+            raise Rejected("spec.provider.kubernetes.auth.serviceAccount: its token is made by the operator in its cluster; name a server")
+        home = around.home
+        entrance = Tenant(config.via, home.tokens, home.server, home.tls, Dialer(None, is_direct=True))
+    else:
+        check_scheme("spec.provider.kubernetes.server.url", config.via.server, around.addresses)
+        entrance = Stranger(config.via, around.references, Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace))
+    # An admin's provider stands for itself.
+    return KubernetesProvider(config.namespace, Session(entrance), around.room, namespace or str(entrance))

@@ -4,7 +4,7 @@ Asks nothing: paths go out, answers come in. A value leaves here wrapped, and it
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -13,28 +13,34 @@ from typing import Final
 import msgspec
 
 from keyturn.model.errors import Invalid, NotFound, ProviderError
-from keyturn.model.material import Meta, SourceRef, Value
+from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Meta, SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
 from keyturn.providers.dial import Answer
+from keyturn.providers.vault_names import OURS, WAITING, is_hidden, is_staged
 from keyturn.providers.vault_wire import Envelope, encode, failure, unwrap
 
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 _SKEW: Final = timedelta(minutes=1)
 """How far the server's clock may be ahead of ours. What it deletes within that time is read, whatever its list says."""
 
 
-class _Version(msgspec.Struct):
+class State(msgspec.Struct):
     """Of one version of a key. ``deletion_time`` is '' where none was set, and may be still to come."""
 
     created_time: datetime | None = None
     deletion_time: str = ""
     destroyed: bool = False
     version: int = 0
+    custom_metadata: dict[str, str] | None = None
 
     def is_there(self, now: datetime) -> bool:
         return not self.destroyed and not _is_past(self.deletion_time, now)
+
+    def deleted(self, now: datetime) -> datetime | None:
+        """When it was deleted; None where it was not, or not yet."""
+        return msgspec.convert(self.deletion_time, datetime) if _is_past(self.deletion_time, now) else None
 
     def named(self, number: str) -> str:
         """The version as it is there. With its time: a key that is deleted for good and made anew begins at 1 again."""
@@ -45,7 +51,7 @@ class _Data(msgspec.Struct):
     """What engine 2 says of a key when it is read."""
 
     data: msgspec.Raw = msgspec.Raw(b"null")
-    metadata: _Version | None = None
+    metadata: State | None = None
 
     def __repr__(self) -> str:
         return f"_Data({self.metadata})"
@@ -57,14 +63,27 @@ class _Detail(msgspec.Struct):
     current_version: int = 0
     updated_time: datetime | None = None
     custom_metadata: dict[str, str] | None = None
-    versions: dict[str, _Version] = {}
+    versions: dict[str, State] = {}
 
 
 class Keys(msgspec.Struct):
-    """A list of names, relative to the folder that was asked for; one that ends in a slash is a folder."""
+    """A list of names, relative to the folder that was asked for; one that ends in a slash is a folder.
+
+    Details stay as they came until they are asked for: to decode those of ten thousand keys at once would keep all others waiting.
+    """
 
     keys: list[str] = []
-    key_info: dict[str, _Detail] = {}
+    key_info: dict[str, msgspec.Raw] = {}
+
+    def detail(self, name: str) -> _Detail | None:
+        """What is told of a key; None where it is nothing, or not as details are."""
+        try:
+            return _detail.decode(self.key_info[name])
+        except (KeyError, msgspec.DecodeError):
+            return None
+
+
+_detail: Final = msgspec.json.Decoder(_Detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,18 @@ class Engine:
         """Where a value is read."""
         mount, path = encode(self.mount, "the engine's path"), encode(key, "the key")
         return f"{mount}/data/{path}" + (f"?version={version}" if version else "") if self.number == 2 else f"{mount}/{path}"
+
+    def data_path(self, key: str) -> str:
+        """Where a new version is put."""
+        return self.read_path(key, "")
+
+    def about_path(self, key: str) -> str:
+        """Where engine 2 tells of a key, and keeps its custom metadata."""
+        return self.act_path("metadata", key)
+
+    def act_path(self, act: str, key: str) -> str:
+        """Where engine 2 does something to versions of a key: delete, undelete, destroy."""
+        return f"{encode(self.mount, 'the path of the engine')}/{act}/{encode(key, 'the key')}"
 
     def list_path(self, folder: str) -> str:
         """Where the names of a folder are; '' is the top."""
@@ -101,6 +132,8 @@ def place(config: VaultConfig, key: str) -> tuple[Engine, str]:
     mount, inner = (config.mount, key) if config.mount else key.partition("/")[::2]
     if not mount or not inner:
         raise Invalid(f"the key {key!r} names no engine, or nothing in it; write engine/key, or set the provider's path")
+    if is_hidden(inner):
+        raise Invalid(f"the folder {WAITING} holds what waits for a promotion; read the key that it waits for, with version: pending")
     return Engine(mount, config.engine, config.namespace), inner
 
 
@@ -109,8 +142,8 @@ def path_of(config: VaultConfig, ref: SourceRef) -> str:
     engine, inner = place(config, ref.key)
     if ref.version and engine.number == 1:
         raise Invalid(f"{ref}: engine version 1 keeps no versions; leave version out")
-    if ref.version and not _VERSION.fullmatch(ref.version):
-        raise Invalid(f"{ref}: a version of Vault is a number from 1 on; write such a one, or leave it out for the newest")
+    if ref.version and not is_staged(ref) and not _NUMBER.fullmatch(ref.version):
+        raise Invalid(f"{ref}: a version of Vault is a number from 1 on, {CURRENT}, {PREVIOUS} or {PENDING}; leave it out for the newest")
     return engine.read_path(inner, ref.version)
 
 
@@ -159,6 +192,12 @@ def _decoded(envelope: Envelope) -> _Data | None:
         return None
 
 
+def custom_of(answer: Answer) -> dict[str, str]:
+    """The custom metadata of a key, as the answer to a read tells of it, be it of one that is deleted."""
+    read = _decoded(unwrap(answer))
+    return (read and read.metadata and read.metadata.custom_metadata) or {}
+
+
 def _object(text: bytes, ref: SourceRef) -> bytes:
     if not text.startswith(b"{"):
         raise Invalid(f"{ref} holds no JSON object")
@@ -188,33 +227,35 @@ def keys_of(answer: Answer, engine: Engine) -> Keys | None:
 def metas(folder: str, mount_prefix: str, keys: Keys, now: datetime) -> Iterator[Meta]:
     """What a list says of each key; names without details have no fingerprint."""
     for name in keys.keys:
-        if name.endswith("/"):
+        if name.endswith("/") or is_hidden(f"{folder}/{name}" if folder else name):
             continue
         key = f"{mount_prefix}{folder}{'/' if folder else ''}{name}"
-        yield _detailed(key, keys.key_info[name], now) if name in keys.key_info else Meta(key)
+        detail = keys.detail(name)
+        yield _detailed(key, detail, now) if detail else Meta(key)
 
 
 def _detailed(key: str, detail: _Detail, now: datetime) -> Meta:
     number = str(detail.current_version)
-    newest = detail.versions.get(number, _Version())
+    newest = detail.versions.get(number, State())
     is_there = newest.is_there(now)
+    tags = {name: text for name, text in (detail.custom_metadata or {}).items() if not name.startswith(OURS)}
     fingerprint = newest.named(number) + ("" if is_there else f" gone {newest.deletion_time or 'for good'}")
-    return Meta(key, fingerprint, detail.updated_time, detail.custom_metadata or {}, is_there)
+    return Meta(key, fingerprint, detail.updated_time, tags, is_there)
 
 
-def fingerprints(answer: Answer, engine: Engine, wanted: Mapping[SourceRef, str], now: datetime) -> tuple[dict[SourceRef, str], int]:
-    """What a list with details says of references, each with its name in the list; and how many keys the list has.
+def fingerprints(keys: Keys, wanted: Iterable[tuple[SourceRef, str]], now: datetime) -> dict[SourceRef, str]:
+    """What a list with details says of references, each with its name in the list.
 
-    Of those alone whose version is there, and stays there for a while. Raises as `keys_of`.
+    Of those alone whose version is there, and stays there for a while.
     """
-    keys, found = keys_of(answer, engine) or Keys(), {}
-    for ref, name in wanted.items():
-        if detail := keys.key_info.get(name):
+    found = {}
+    for ref, name in wanted:
+        if detail := keys.detail(name):
             number = ref.version or str(detail.current_version)
             state = detail.versions.get(number)
             if state and state.is_there(now + _SKEW):
                 found[ref] = state.named(number)
-    return found, len(keys.keys)
+    return found
 
 
 def _is_past(text: str, now: datetime) -> bool:
@@ -222,6 +263,11 @@ def _is_past(text: str, now: datetime) -> bool:
         return bool(text) and msgspec.convert(text, datetime) <= now
     except (msgspec.ValidationError, TypeError):
         return True
+
+
+def soon() -> datetime:
+    """Against which a writer holds them: what the server has deleted is so by then, be its clock ahead of ours."""
+    return datetime.now(UTC) + _SKEW
 
 
 def now_utc() -> datetime:

@@ -8,6 +8,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from keyturn.decide.tokenlife import Care, Life, care, grant, is_worn
@@ -16,9 +17,10 @@ from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import CertLogin, KeyPair, TokenLogin, VaultConfig
 from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
+from keyturn.providers.room import Hold
+from keyturn.providers.tls import context
 from keyturn.providers.vault_login import Token, Writer, body_of, entry, named
-from keyturn.providers.vault_tls import context
-from keyturn.providers.vault_wire import Auth, Envelope, failure, unwrap
+from keyturn.providers.vault_wire import Auth, Envelope, failure, is_vaults, unwrap
 
 _LOG_IN_S: Final = 30.0
 _GOODBYE_S: Final = 1.0
@@ -43,14 +45,15 @@ class Session:
         self._doubt_until_s = float("-inf")
         self._is_closed = False
 
-    async def ask(self, path: str, *, limit: int = LIMIT) -> Answer:
-        """GETs ``path`` in the engine's namespace. The answer may be a refusal, but never one of a token that is dead."""
+    async def ask(self, path: str, *, verb: str = "GET", body: bytes | None = None, limit: int = LIMIT, room: Hold | None = None) -> Answer:
+        """Asks for ``path`` in the engine's namespace. The answer may be a refusal, but never one of a token that is dead."""
         token = await self._usable()
-        answer = await self._send("GET", path, token, self._config.namespace, limit=limit)
+        send = partial(self._send, verb, path, namespace=self._config.namespace, body=body, limit=limit, room=room)
+        answer = await send(token=token)
         if answer.status not in {401, 403}:
             return answer
         proven = await self._share(token, lambda: self._prove(token))
-        return answer if proven is token else await self._send("GET", path, proven, self._config.namespace, limit=limit)
+        return answer if proven is token else await send(token=proven)
 
     async def prove(self) -> None:
         """Logs in where that is due, and asks Vault whether the token lives; logs in once more where it does not."""
@@ -159,9 +162,8 @@ class Session:
             return await self._writer.static(login)
         letter = await self._writer.letter(login)
         began = self._clock()
-        answer = await line.send(
-            "POST", f"/v1/{letter.path}", headers=self._headers(self._config.login_namespace), body=body_of(letter), limit=LIMIT
-        )
+        headers = self._headers(self._config.login_namespace)
+        answer = await line.send("POST", f"/v1/{letter.path}", headers=headers, body=body_of(letter), knows=is_vaults)
         auth = entry(answer, login)
         return Token(auth.client_token, self._life(began, auth))
 
@@ -170,23 +172,43 @@ class Session:
 
     async def _connected(self) -> Line:
         if self._line is None:
-            config, read = self._config, self._writer.references.read
-            given = config.authority
-            authority = await read(given) if isinstance(given, KeyRef) else given
+            config, given = self._config, self._config.authority
+            authority = await self._authority(given) if isinstance(given, KeyRef) else given
             source = f"{given}, key {given.key}," if isinstance(given, KeyRef) else "caBundle"
             pair = await self._pair(config.login.pair if isinstance(config.login, CertLogin) else config.client)
             tls = await asyncio.to_thread(context, authority, source, pair, "the client certificate")
             self._line = self._dialer.open(config.server, tls)
         return self._line
 
+    async def _authority(self, ref: KeyRef) -> Sensitive:
+        """Whom to trust: no credential, and told by the field, so that nobody looks for one."""
+        try:
+            return await self._writer.references.read(ref)
+        except AuthFailed as missing:
+            problem = f"caProvider: {missing}"
+        raise AuthFailed(problem)
+
     async def _pair(self, pair: KeyPair | None) -> tuple[Sensitive, Sensitive] | None:
         read = self._writer.references.read
         return (await read(pair.certificate), await read(pair.key)) if pair else None
 
-    async def _send(self, verb: str, path: str, token: Token, namespace: str, *, body: bytes | None = None, limit: int = LIMIT) -> Answer:
+    async def _send(
+        self,
+        verb: str,
+        path: str,
+        token: Token,
+        namespace: str,
+        *,
+        body: bytes | None = None,
+        limit: int = LIMIT,
+        room: Hold | None = None,
+    ) -> Answer:
         if self._line is None:
             raise Unavailable("the provider is closed")
-        return await self._line.send(verb, f"/v1/{path}", headers=self._headers(namespace, token), body=body, limit=limit)
+        headers = self._headers(namespace, token)
+        if verb == "PATCH":
+            headers = {**headers, "Content-Type": "application/merge-patch+json"}
+        return await self._line.send(verb, f"/v1/{path}", headers=headers, body=body, limit=limit, knows=is_vaults, room=room)
 
     def _headers(self, namespace: str, token: Token | None = None) -> Mapping[str, str]:
         headers = {"X-Vault-Request": "true"}
