@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 
 from effort import LEVEL, SEED
 
-pytest_plugins = ("complaints", "canary.plugin", "kstatus.plugin", "pending", "evidence", "bao")
+pytest_plugins = ("complaints", "canary.plugin", "kstatus.plugin", "pending", "evidence", "bao", "postgres")
 
 # No deadlines: the machine is shared. By its seed every run is the same until it is told otherwise, so that nothing is kept either.
 settings.register_profile(

@@ -8,18 +8,24 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from keyturn import __version__
+from keyturn.audit_log import LogAudit
 from keyturn.decide.address import AddressRules
 from keyturn.decide.admit import Limits, is_of_class
+from keyturn.decide.defaults import NAMESPACES
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
 from keyturn.decide.watchdog import watching
+from keyturn.default import Given, open_default, take
 from keyturn.engine import Engine
+from keyturn.flow.check import look_again
 from keyturn.flow.leading import Leading
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.steps import providers_of
@@ -35,14 +41,18 @@ from keyturn.kube.objects import ObjectCache
 from keyturn.kube.own_addresses import own_addresses
 from keyturn.kube.references import ReferenceWatches
 from keyturn.kube.secrets import SecretCache, SecretEditor
+from keyturn.kube.tenant_tokens import TokenRequests
 from keyturn.kube.unsynced import Unsynced
 from keyturn.kube.watch import Key, MetadataWatch
-from keyturn.model.ids import MANAGED_LABEL, ObjectRef
+from keyturn.model.default import DefaultProvider
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
+from keyturn.model.status import REASONS
 from keyturn.ports import Provider
-from keyturn.providers.registry import MEMBERS, Surroundings, build
+from keyturn.providers.registry import MEMBERS, Home, Surroundings, build
 from keyturn.settings import Settings
-from keyturn.telemetry import LogAudit, Metrics
+from keyturn.telemetry import Metrics
 
 log = logging.getLogger("keyturn.operator")
 
@@ -71,32 +81,41 @@ class Registry:
 
     around: Surroundings
     metrics: Metrics
+    default: DefaultProvider
 
     def open(self, order: ProviderOrder, ref: ObjectRef) -> Provider:
         member = MEMBERS[type(order.config)].name
+
+        def observe(call: str, result: str, seconds: float) -> None:
+            self.metrics.called(member, call, result, seconds)
+
+        if ref == DEFAULT_PROVIDER:
+            return open_default(self.default, self.around, observe=observe)
         self.around.references.follow(ref, order.references)
-        return build(order, kind=ref.kind, around=self.around, observe=lambda call, result, s: self.metrics.called(member, call, result, s))
+        return build(order, kind=ref.kind, around=self.around, namespace=ref.namespace, observe=observe)
 
     def forget(self, ref: ObjectRef) -> None:
         self.around.references.follow(ref, ())
 
 
-def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str]) -> Engine:
+def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], given: Given | None = None) -> Engine:
     """Makes the operator, without I/O; ``own`` are addresses that no tenant's server has. Must run inside an event loop."""
+    given = given or Given()
     clock, metrics, lease_client = SystemClock(), Metrics(), Client(config)
     identity = settings.identity or _identity(config)
     lease = f"keyturn-{settings.controller_class}" if settings.controller_class else "keyturn"
     leading = Leading(KubeLeases(lease_client, settings.operator_namespace, lease), identity, settings.terms, clock, steady)
     client = Client(config, leading.check)
     # By the clock that the watchdog reads in its own thread, which a hanging loop does not stop.
-    cache, secrets, queue = ObjectCache(client), SecretCache(client), WorkQueue(time.monotonic, metrics.waited)
+    cache, secrets = ObjectCache(client, given.default.as_object()), SecretCache(client)
+    queue = WorkQueue(time.monotonic, metrics.waited)
     queue.pause()
     queue.close()
     leading.is_free = lambda: not queue.is_at_work
     events, audit = EventPoster(client, clock, identity), LogAudit()
     references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
-    reach = Reach(env_prefixes=settings.env_prefixes, file_roots=settings.file_roots)
-    around = Surroundings(reach, AddressRules(settings.allow_addresses, own, settings.allow_plain_http), references)
+    home = Home(config.server, config.faceless or config.tls, TokenRequests(client, config.token))
+    around = Surroundings(_reach(settings), _addresses(settings, own), references, home=home, databases=given.databases)
 
     def wake(ref: ObjectRef) -> None:
         world.mark_dirty(ref)
@@ -107,7 +126,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str]) -> 
         statuses=cache,
         reader=secrets,
         writer=SecretEditor(client, secrets),
-        refresher=Refresher(Registry(around, metrics), audit, clock, wake, full_read_s=settings.full_read_s),
+        refresher=Refresher(Registry(around, metrics, given.default), audit, clock, wake, full_read_s=settings.full_read_s),
         audit=audit,
         events=events,
         telemetry=metrics,
@@ -120,21 +139,42 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str]) -> 
         started=clock.now(),
         controller_class=settings.controller_class,
     )
+    world.refresher.on_turn = partial(look_again, world=world)
     news = News(cache, world)
     secrets.on_change, references.on_change = news.secret_changed, news.reference_changed
+    watches = _watches(settings, client, secrets, news)
+    watchdog = Watchdog(queue, watches, settings.stall_limit_s, settings.dead_limit_s)
+    _watch_numbers(metrics, world, watchdog, events, cache.unsynced)
+    standing = partial(_standing, cache, settings.controller_class)
+    metrics.tally("keyturn_providers", "Provider objects, by type and the reason of their Ready.", ("provider", "reason"), standing)
+    metrics.watch("keyturn_build_info", "1, with the version of this replica.", lambda: 1.0, version=__version__)
+    metrics.watch("keyturn_is_leader", "1 while this replica does the work, else 0.", lambda: float(leading.is_leading))
+    made = Engine(
+        settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
+    )
+    made.closers.append(given.databases.close)
+    if given.databases.has_own:
+        made.duties["database"] = partial(given.databases.keep, identity)
+    return made
+
+
+def _reach(settings: Settings) -> Reach:
+    return Reach(env_prefixes=settings.env_prefixes, file_roots=settings.file_roots)
+
+
+def _addresses(settings: Settings, own: frozenset[str] = frozenset()) -> AddressRules:
+    return AddressRules(settings.allow_addresses, own, settings.allow_plain_http)
+
+
+def _watches(settings: Settings, client: Client, secrets: SecretCache, news: News) -> list[MetadataWatch]:
     selector = f"{MANAGED_LABEL}=true"
     paths = [f"/api/v1/namespaces/{n}/secrets" for n in settings.namespaces] or ["/api/v1/secrets"]
     times = watching(settings.stall_limit_s)
     watches = [MetadataWatch(client, path, secrets.put, secrets.drop, selector, times=times) for path in paths]
     if settings.is_cluster_wide:
-        lose = partial(_lose_namespace, cache)
+        lose = partial(_lose_namespace, news.cache)
         watches.append(MetadataWatch(client, "/api/v1/namespaces", news.namespace_changed, lose, times=times))
-    watchdog = Watchdog(queue, watches, settings.stall_limit_s, settings.dead_limit_s)
-    _watch_numbers(metrics, world, watchdog, events, cache.unsynced)
-    metrics.watch("keyturn_is_leader", "1 while this replica does the work, else 0.", lambda: float(leading.is_leading))
-    return Engine(
-        settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
-    )
+    return watches
 
 
 def _lose_namespace(cache: ObjectCache, key: Key, _: str) -> None:
@@ -162,15 +202,41 @@ def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: E
     metrics.watch("keyturn_event_loop_lag_seconds", "How late the event loop was, at most, in the last minute.", lambda: watchdog.lag_s)
 
 
+def _standing(cache: ObjectCache, controller_class: str) -> Mapping[tuple[str, ...], float]:
+    """How many provider objects of our class there are, by type and reason; no word of them that anybody may choose."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for found in cache.all_providers():
+        order = None if isinstance(found.order, Rejected) else found.order
+        if found.deleting or (order is not None and not is_of_class((order,), controller_class)):
+            continue
+        ready = found.status.condition("Ready")
+        reason = ready.reason if ready is not None else "Progressing"
+        kind = MEMBERS[type(order.config)].name if order is not None else "none"
+        counts[kind, reason if reason in REASONS or reason == "Valid" else "Other"] += 1
+    return counts
+
+
 def note_unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Logs what no task heard of, without the repr that asyncio would print: it may hold what a library choked on."""
     error = context.get("exception")
     log.warning("unheard of: %s", context.get("message", ""), exc_info=error if isinstance(error, BaseException) else None)
 
 
+def take_default(settings: Settings, environment: MutableMapping[str, str]) -> Given:
+    """The default provider, and the operator's own database. What is secret is not in the environment after it. Raises `KeyturnError`."""
+    given = take(environment, _reach(settings), _addresses(settings))
+    default = given.default
+    if default.namespaces and settings.controller_class:
+        raise Rejected(f"{NAMESPACES}: the default provider belongs to the operator without a class; unset it, or --controller-class")
+    if default.namespaces:
+        log.info("default provider", extra={"provider": default.word, "namespaces": sorted(default.namespaces)})
+    return given
+
+
 async def run(settings: Settings) -> None:
     """Runs the operator until SIGTERM or SIGINT. Raises a `KeyturnError` where it cannot go on."""
     stop = asyncio.Event()
+    given = take_default(settings, os.environ)
     config = load(settings.kubeconfig, settings.context)
 
     def take_signals() -> None:
@@ -178,7 +244,7 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     asyncio.get_running_loop().set_exception_handler(note_unheard)
-    engine = assemble(settings, config, await own_addresses(config.server))
+    engine = assemble(settings, config, await own_addresses(config.server), given)
     engine.take_signals = take_signals
     take_signals()
     log.info("starting", extra={"version": __version__, "server": config.server, "context": config.context, "pid": os.getpid()})

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +45,10 @@ class Ended(KeyturnError):
 
 @dataclass(slots=True)
 class Engine:
-    """Everything that runs, and the order in which it starts and stops."""
+    """Everything that runs, and the order in which it starts and stops.
+
+    ``duties`` run for as long as it does and hold up nothing; ``closers`` are called in the end.
+    """
 
     settings: Settings
     config: ClusterConfig
@@ -63,6 +66,8 @@ class Engine:
     watchdog: Watchdog
     take_signals: Callable[[], None] = lambda: None
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    duties: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     waits_for: str = "waiting for the CRDs"
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,6 +94,8 @@ class Engine:
                 return
             self.waits_for = "caches are filling"
             self._spawn(self.events.run(), "events")
+            for name, duty in self.duties.items():
+                self._spawn(duty(), name)
             for watch in self.watches:
                 self._spawn(watch.run(), f"watch {watch.path}")
             listening = self._spawn(self._listen(kopf_stop), "kopf")
@@ -239,6 +246,8 @@ class Engine:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.world.refresher.close()
         await self.references.close()
+        for close in self.closers:
+            await close()
         await self.leading.release()
         await self.lease_client.close()
         await self.client.close()

@@ -24,7 +24,7 @@ class Settings:
     accept_new_fingerprint_key: bool = False
     health_address: str = "0.0.0.0:8080"
     log_level: str = "info"
-    workers: int = 16
+    workers: int = 32
     relist_s: float = 600.0
     stale_floor_s: float = 300.0
     denial_grace_s: float = 600.0

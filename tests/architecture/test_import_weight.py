@@ -10,7 +10,21 @@ import pytest
 import keyturn.decide
 import keyturn.model
 
-FRAMEWORKS = frozenset({"aiohttp", "kopf", "msgspec", "prometheus_client", "pydantic", "sqlalchemy", "uvloop"})
+FRAMEWORKS = frozenset(
+    {
+        "aiohttp",
+        "aiosqlite",
+        "alembic",
+        "cryptography",
+        "kopf",
+        "msgspec",
+        "prometheus_client",
+        "psycopg",
+        "pydantic",
+        "sqlalchemy",
+        "uvloop",
+    }
+)
 SDKS = frozenset({"azure", "boto3", "botocore", "google", "grpc", "hvac"})
 SLOW = frozenset({"asyncio", "click", "yaml", "ssl", "urllib.request", "http.client"})
 
@@ -32,7 +46,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert {name for name in found if name.startswith("keyturn")} == {"keyturn"}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("run", "--help")], ids=" ".join)
+@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("run", "--help"), ("get", "PATH")], ids=" ".join)
 def test_a_quick_command_loads_no_framework(arguments: tuple[str, ...]) -> None:
     assert loaded(command(*arguments)) & (FRAMEWORKS | SDKS) == frozenset()
 

@@ -14,12 +14,17 @@ SOURCES = Path(__file__).parents[2] / "operator"
 # Only these may import it. A library that is not here is imported by nobody.
 LIBRARIES = {
     "aiohttp": {"keyturn.kube", "keyturn.handlers.hearing", "keyturn.handlers.startup", "keyturn.providers.dial"},
+    "alembic": {"keyturn.store.schema", "keyturn.store.migrations"},
     "click": {"keyturn.cli"},
+    "cryptography": {"keyturn.store.cipher"},
     "kopf": {"keyturn.engine", "keyturn.handlers.objects", "keyturn.handlers.startup"},
-    "msgspec": {"keyturn.kube", "keyturn.providers.vault*", "keyturn.telemetry"},
+    "msgspec": {"keyturn.kube", "keyturn.providers.kubernetes*", "keyturn.providers.vault*", "keyturn.telemetry"},
     "prometheus_client": {"keyturn.telemetry"},
+    "psycopg": {"keyturn.providers.sql_dial", "keyturn.store.engine"},
     "pydantic": {"keyturn.model.specs*", "keyturn.model.parse"},
     "pydantic_core": {"keyturn.model.specs*", "keyturn.model.parse"},
+    "sqlalchemy": {"keyturn.store"},
+    "pytest": {"keyturn.testing.provider_suite"},
     "uvloop": set(),
     "yaml": {"keyturn.kube.config", "keyturn.kube.crds", "keyturn.providers.file_yaml"},
     "yarl": {"keyturn.kube.client", "keyturn.providers.dial"},

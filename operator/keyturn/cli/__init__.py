@@ -10,11 +10,16 @@ from keyturn.model.errors import KeyturnError
 
 _COMMANDS = {
     "run": ("keyturn.cli.run", "Run the operator."),
+    "get": ("keyturn.cli.secrets", "Print a secret of the default provider."),
+    "set": ("keyturn.cli.secrets:put", "Store a value at the default provider."),
     "release": ("keyturn.cli.release", "Let go of all Secrets, before CRDs are deleted."),
+    "db": ("keyturn.cli.db", "Make the tables of the database, or bring them up to date."),
+    "keys": ("keyturn.cli.keys", "Look at and change the master key of the database."),
     "version": ("keyturn.cli.version", "Say which version this is."),
     # Without a text, so not listed: tools of the build, which nobody who uses Keyturn needs.
     "crds": ("keyturn.cli.crds", ""),
     "reasons": ("keyturn.cli.reasons", ""),
+    "settings": ("keyturn.cli.settings", ""),
 }
 
 
@@ -27,8 +32,8 @@ class Lazy(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(_COMMANDS[name][0])
-        command = getattr(module, name)
+        module, *attribute = _COMMANDS[name][0].split(":")
+        command = getattr(importlib.import_module(module), *attribute or (name,))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -31,11 +31,15 @@ _OWN_FOLDERS = ("/proc", "/sys", "/dev", "/run/secrets", "/var/run/secrets", "/v
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the operator's flags open to the env and file providers, and folders that they never open."""
+    """What the operator's flags open to the env and file providers, and folders that they never open.
+
+    ``is_own``: it is no operator but a program that reads what its own user may read, so that no prefix and no folder is closed.
+    """
 
     env_prefixes: tuple[str, ...] = ()
     file_roots: tuple[str, ...] = (FILE_ROOT,)
     closed_folders: tuple[str, ...] = ()
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,8 @@ class Place:
         return posixpath.join(self.root, *self.inner)
 
 
-def check_prefix(prefix: str, allowed: Sequence[str] = ()) -> None:
-    """Raises `Rejected` unless every variable that starts with ``prefix`` is meant to be given away."""
-    field = "spec.provider.env.prefix"
+def check_prefix(prefix: str, allowed: Sequence[str] = (), field: str = "spec.provider.env.prefix") -> None:
+    """Raises `Rejected` unless every variable that starts with ``prefix``, as written in ``field``, is meant to be given away."""
     admitted = [ENV_PREFIX, *(other for other in allowed if other)]
     if not prefix.startswith(tuple(admitted)):
         what = "must not be empty" if not prefix else f"{prefix!r} is not allowed"
@@ -98,7 +101,7 @@ def _place(path: str, parts: tuple[str, ...], roots: Sequence[str]) -> Place | N
 
 def is_closed(folder: str, reach: Reach) -> bool:
     """Says that ``folder`` lies in, or holds, a folder that no provider may read."""
-    return any(_holds(closed, folder) or _holds(folder, closed) for closed in (*_OWN_FOLDERS, *reach.closed_folders))
+    return not reach.is_own and any(_holds(closed, folder) or _holds(folder, closed) for closed in (*_OWN_FOLDERS, *reach.closed_folders))
 
 
 def _holds(outer: str, inner: str) -> bool:

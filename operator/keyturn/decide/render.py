@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from keyturn.decide.fingerprint import FingerprintKey
 from keyturn.model.ids import (
     CLASS_ANNOTATION,
+    DEFAULT_PROVIDER,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     MANAGED_LABEL,
@@ -20,7 +21,6 @@ from keyturn.model.plan import Desired, Owner
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import LISTED, SourceStatus
 
-DEFAULT_PROVIDER = "default"
 TOLD_BYTES = 16 << 10
 """How much of a Secret's annotations (256 KiB for all) we take to say where its data come from."""
 

@@ -2,31 +2,35 @@
 
 import asyncio
 from collections.abc import Mapping
-from functools import partial
 from itertools import groupby
 
 from keyturn.decide import diff as difference
 from keyturn.decide import gather as gathering
-from keyturn.decide.admit import check_admission, check_class, check_target
+from keyturn.decide.admit import check_admission, check_class, check_default, check_target
 from keyturn.decide.diff import Sight
 from keyturn.decide.fingerprint import key_id
 from keyturn.decide.gather import Material
 from keyturn.decide.refresh import refreshes
 from keyturn.decide.render import render, revision_of
+from keyturn.flow.load import Load
 from keyturn.flow.phases import awaited, timed
 from keyturn.flow.world import World
-from keyturn.model.errors import MissingExtra, ProviderNotAllowed, ProviderNotFound, ProviderNotReady, Rejected
-from keyturn.model.ids import Kind, ObjectRef, SecretRef
+from keyturn.model.errors import MissingExtra, ProviderNotFound, ProviderNotReady, Rejected, Unavailable
+from keyturn.model.ids import DEFAULT_PROVIDER, Kind, ObjectRef, SecretRef
 from keyturn.model.material import SourceRef
 from keyturn.model.objects import Managed, ProviderObject
-from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef
+from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef, provider_ref
 from keyturn.model.plan import Desired, Plan
 from keyturn.model.sensitive import Sensitive
 
 FRESH_S = 5.0
 """A new or changed order draws on values no older than this: many that come together share one read."""
 
-Sources = Mapping[ProviderRef, ProviderObject]
+FETCH_S = 60.0
+"""How long a turn waits for values: a provider that is slow, call after call, must not keep its workers for good."""
+
+Sources = Mapping[ProviderRef | None, ProviderObject]
+"""By what the spec names; None is the default provider."""
 
 
 @timed("admit")
@@ -39,17 +43,24 @@ def admit(managed: Managed, world: World) -> tuple[Order, Sources]:
     check_target(namespace, order, world.limits)
     check_class(providers_of(managed, world))
     named = dict.fromkeys(entry.provider for entry in order.entries)
-    return order, {ref: _provider(ref, managed, world) for ref in map(partial(_named, namespace), named)}
+    return order, {ref: _provider(ref, managed, world) for ref in named}
 
 
-def _named(namespace: str, ref: ProviderRef | None) -> ProviderRef:
-    if ref is None:
-        raise ProviderNotAllowed(f"the default provider is not open to namespace {namespace}; name one in spec.providerRef")
-    return ref
+def _provider(ref: ProviderRef | None, managed: Managed, world: World) -> ProviderObject:
+    found = _default(managed.ref.namespace, world) if ref is None else _admitted(ref, managed.ref.namespace, world)
+    ready = found.status.condition("Ready")
+    was_synced = managed.is_synced and managed.status.generation == managed.generation
+    if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
+        raise ProviderNotReady(f"{ref or 'the default provider'} is not ready")
+    return found
 
 
-def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObject:
-    namespace = managed.ref.namespace
+def _default(namespace: str, world: World) -> ProviderObject:
+    found = world.objects.provider(DEFAULT_PROVIDER)
+    return check_default(found, namespace)
+
+
+def _admitted(ref: ProviderRef, namespace: str, world: World) -> ProviderObject:
     found = world.objects.provider(provider_ref(ref, namespace))
     if found is None or found.deleting:
         where = f" in namespace {namespace}" if ref.kind is Kind.SECRET_PROVIDER else ""
@@ -61,10 +72,6 @@ def _provider(ref: ProviderRef, managed: Managed, world: World) -> ProviderObjec
     if isinstance(found.order, Rejected):
         raise ProviderNotReady(f"{ref} has an invalid spec: {found.order}")
     check_admission(found.order, str(ref), namespace, world.objects.namespace_labels(namespace))
-    ready = found.status.condition("Ready")
-    was_synced = managed.is_synced and managed.status.generation == managed.generation
-    if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
-        raise ProviderNotReady(f"{ref} is not ready; its own Ready condition says why")
     return found
 
 
@@ -72,14 +79,8 @@ def providers_of(managed: Managed, world: World) -> list[ProviderOrder]:
     """The orders of the providers that are there, for the class that they share."""
     if isinstance(managed.order, Rejected):
         return []
-    named = dict.fromkeys(e.provider for e in managed.order.entries if e.provider)
-    found = (world.objects.provider(provider_ref(ref, managed.ref.namespace)) for ref in named)
+    found = map(world.objects.provider, managed.order.providers(managed.ref.namespace))
     return [provider.order for provider in found if provider is not None and not isinstance(provider.order, Rejected)]
-
-
-def provider_ref(ref: ProviderRef, namespace: str) -> ObjectRef:
-    """The object behind a providerRef: a SecretProvider is always of the same namespace."""
-    return ObjectRef(ref.kind, namespace if ref.kind is Kind.SECRET_PROVIDER else "", ref.name)
 
 
 @awaited("observe")
@@ -109,11 +110,15 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
     for source in sources.values():
         open_shelf(source, world)
     world.refresher.want(managed.ref, wishes, order.interval_s if refreshes(order) else None)
-    age = max_age_s(managed, order)
+    age, load = max_age_s(managed, order), Load()
     refs = {ref: wishes[provider_ref(ref, managed.ref.namespace)] for ref in sources}
-    answers = await asyncio.gather(
-        *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref) for ref, keys in refs.items())
-    )
+    try:
+        async with asyncio.timeout(FETCH_S):
+            answers = await asyncio.gather(
+                *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref, load=load) for ref, keys in refs.items())
+            )
+    except TimeoutError:
+        raise Unavailable(f"not all values came within {FETCH_S:g} s; the provider is slow, or too much is asked of it at once") from None
     return {(ref, key): answer for ref, given in zip(refs, answers, strict=True) for key, answer in given.items()}
 
 
@@ -127,7 +132,7 @@ def open_shelf(source: ProviderObject, world: World) -> None:
 
 def wanted(managed: Managed, order: Order) -> dict[ObjectRef, tuple[SourceRef, ...]]:
     """What the order draws on, by provider object and without repeats."""
-    pairs = sorted({(provider_ref(e.provider, managed.ref.namespace), e.source) for e in order.entries if e.provider})
+    pairs = sorted({(provider_ref(e.provider, managed.ref.namespace), e.source) for e in order.entries})
     return {provider: tuple(source for _, source in group) for provider, group in groupby(pairs, key=lambda pair: pair[0])}
 
 

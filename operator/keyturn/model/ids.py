@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 GROUP = "keyturn.dev"
 VERSION = "v1alpha1"
@@ -48,7 +49,13 @@ class ObjectRef:
     name: str
 
     def __str__(self) -> str:
+        if not self.name:
+            return "default"
         return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+DEFAULT_PROVIDER: Final = ObjectRef(Kind.CLUSTER_SECRET_PROVIDER, "", "")
+"""The default provider. No object of Kubernetes stands for it, and none can be called so."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,10 +70,15 @@ class SecretRef:
 
 
 class Carrier(StrEnum):
-    """The core kinds that hold what provider objects refer to; the value is the Kubernetes kind."""
+    """The core kinds that hold what provider objects refer to; the value is the Kubernetes kind.
+
+    The last two are no kinds, and hold what the default provider refers to, and nobody else.
+    """
 
     SECRET = "Secret"
     CONFIG_MAP = "ConfigMap"
+    ENVIRONMENT = "the environment"
+    FILE = "the file"
 
     @property
     def plural(self) -> str:
@@ -76,7 +88,10 @@ class Carrier(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyRef:
-    """One key of a Secret or ConfigMap that a provider object refers to: a credential, or certificates to trust."""
+    """One key of a Secret or ConfigMap that a provider object refers to: a credential, or certificates to trust.
+
+    Of the default provider, ``key`` is a variable, and ``name`` the file that it names, if it names one.
+    """
 
     carrier: Carrier
     namespace: str
@@ -84,4 +99,6 @@ class KeyRef:
     key: str
 
     def __str__(self) -> str:
+        if not self.namespace:
+            return f"{self.carrier} {self.name}".rstrip()
         return f"{self.carrier}/{self.namespace}/{self.name}"

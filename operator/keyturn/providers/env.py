@@ -40,7 +40,7 @@ class EnvProvider:
         if not ref.key or "=" in ref.key or "\0" in ref.key:
             return Invalid(f"{ref.key!r} cannot be the name of an environment variable")
         name = self._prefix + ref.key
-        return values.get(name) or NotFound(f"the operator's environment has no variable {name}")
+        return values.get(name) or NotFound(f"the environment has no variable {name}")
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         for name in self._open():

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import AlreadyExists, ClusterConflict, ClusterError, NamespaceTerminating, ObjectGone, Unprocessable
-from keyturn.model.ids import MANAGED_LABEL, Kind, ObjectRef, SecretRef
+from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed, ProviderObject
 from keyturn.model.order import Order
 from keyturn.model.plan import Desired, Leftover, Live
@@ -44,6 +45,7 @@ class FakeCluster:
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     terminating: set[str] = field(default_factory=set)
     is_lagging: bool = False
+    default: ProviderObject = field(default_factory=DefaultProvider().as_object)
     on_object: Callable[[ObjectRef], None] = lambda _: None
     on_secret: Callable[[SecretRef], None] = lambda _: None
     _cached: dict[ObjectRef, Cached] = field(default_factory=dict)
@@ -121,7 +123,7 @@ class FakeCluster:
         return found if isinstance(found, Managed) else None
 
     def provider(self, ref: ObjectRef) -> ProviderObject | None:
-        found = self._cached.get(ref)
+        found = self._cached.get(ref) if ref != DEFAULT_PROVIDER else self.default
         return found if isinstance(found, ProviderObject) else None
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
@@ -143,7 +145,10 @@ class FakeCluster:
         await self._write_status("status", managed, status)
 
     async def write_provider(self, provider: ProviderObject, status: ProviderStatus) -> None:
-        await self._write_status("status-provider", provider, status)
+        if provider.ref == DEFAULT_PROVIDER:
+            self.default = replace(self.default, status=status)
+        else:
+            await self._write_status("status-provider", provider, status)
 
     def seen(self, ref: SecretRef) -> Live | None:
         return self._seen.get(ref)
@@ -289,5 +294,4 @@ def _targets_of(managed: Managed) -> set[SecretRef]:
 
 
 def _providers_of(managed: Managed) -> set[ObjectRef]:
-    refs = {e.provider for e in managed.order.entries if e.provider} if isinstance(managed.order, Order) else set()
-    return {ObjectRef(r.kind, managed.ref.namespace if r.kind is Kind.SECRET_PROVIDER else "", r.name) for r in refs}
+    return set(managed.order.providers(managed.ref.namespace)) if isinstance(managed.order, Order) else set()

@@ -1,0 +1,49 @@
+"""The audit trail as log lines, where no database takes it. Sets up no logging by itself."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+from keyturn.model.audit import AuditEntry, Outcome
+
+LOGGER = "keyturn.audit"
+
+
+class LogAudit:
+    """An `AuditLog` that writes structured log lines; the database takes its place where there is one."""
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self._log = logger or logging.getLogger(LOGGER)
+        self._serial = 0
+        self._epoch = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+
+    async def intend(self, entry: AuditEntry) -> str:
+        self._serial += 1
+        event = f"{self._epoch}-{self._serial}"
+        self._log.info(
+            "intent",
+            extra={
+                "event": event,
+                "action": entry.action,
+                "subject": entry.subject,
+                "target": entry.target,
+                "trigger": entry.trigger,
+                "keys": list(entry.keys),
+                "details": dict(entry.details),
+            },
+        )
+        return event
+
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
+        self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason})
+
+
+class AuditLines(logging.Formatter):
+    """One JSON object a record of the audit trail, for programs that set up no logging of their own."""
+
+    _FIELDS = ("event", "action", "subject", "target", "trigger", "keys", "details", "settles", "outcome", "reason")
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": at, "logger": record.name, "message": record.getMessage()}
+        return json.dumps(line | {name: getattr(record, name) for name in self._FIELDS if hasattr(record, name)})

@@ -1,0 +1,186 @@
+"""From the variables of an environment to the default provider that they configure.
+
+Total: any variables give a noun, or `Rejected` that names the variable and the remedy. Reads no environment and no file itself, and
+no message quotes what could be secret, nor anything else that stands in a variable with a secret's name.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from keyturn.decide.address import AddressRules, check_scheme
+from keyturn.decide.reach import ENV_PREFIX, Reach, check_prefix, is_closed
+from keyturn.model.database import DatabaseConfig
+from keyturn.model.default import EVERYBODY, DefaultProvider
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.keys import REMEDY, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE
+from keyturn.model.order import EnvConfig, FileConfig, FileFormat
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.vault import AppRoleLogin, JwtLogin, KeyPair, TokenLogin, VaultConfig, VaultLogin
+
+PROVIDER: Final = "SECRETS_PROVIDER"
+NAMESPACES: Final = "SECRETS_PROVIDER_NAMESPACES"
+PREFIX: Final = "SECRETS_ENV_PREFIX"
+FILE_PATH: Final = "SECRETS_FILE_PATH"
+FILE_FORMAT: Final = "SECRETS_FILE_FORMAT"
+DATABASE_URL: Final = "DATABASE_URL"
+
+SECRETS: Final = (
+    DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS, "VAULT_TOKEN", "VAULT_SECRET_ID",
+)  # fmt: skip
+"""Variables that are secret themselves: whoever reads them takes them out of the environment."""
+
+BUILT: Final = ("env", "file", "database", "hashicorp_vault")
+_PLANNED: Final = frozenset({"aws_secrets_manager", "azure_key_vault", "google_secret_manager"})
+_NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_FORMATS: Final = {each.lower(): each for each in FileFormat}
+
+Environment = Mapping[str, str]
+
+
+def default_provider(environment: Environment, reach: Reach, addresses: AddressRules) -> DefaultProvider:
+    """What is configured, by the rules of whoever reads it: an operator, or a program of its own user (``reach.is_own``)."""
+    word = _given(environment, PROVIDER) or "env"
+    namespaces = _namespaces(_given(environment, NAMESPACES))
+    match word:
+        case "env":
+            return DefaultProvider(word, _env(environment, reach), namespaces=namespaces)
+        case "file":
+            folder, config = _file(environment, reach)
+            return DefaultProvider(word, config, folder, namespaces=namespaces)
+        case "database":
+            _check_database(environment)
+            return DefaultProvider(word, DatabaseConfig(), namespaces=namespaces)
+        case "hashicorp_vault":
+            vault, credentials = _vault(environment, addresses)
+            return DefaultProvider(word, vault, credentials=credentials, namespaces=namespaces)
+    known = ", ".join(BUILT)
+    if word in _PLANNED:
+        raise Rejected(f"{PROVIDER}: {word} is not available in this version of Keyturn; set it to one of {known}")
+    raise Rejected(f"{PROVIDER}: is none of the providers that there are; set it to one of {known}")
+
+
+def _given(environment: Environment, name: str) -> str:
+    return environment.get(name, "").strip()
+
+
+def _needed(environment: Environment, name: str, what: str) -> str:
+    if not (given := _given(environment, name)):
+        raise Rejected(f"{name}: is needed with {PROVIDER}={_given(environment, PROVIDER)}; set it to {what}")
+    return given
+
+
+def _namespaces(given: str) -> frozenset[str]:
+    names = frozenset(part.strip() for part in given.split(",") if part.strip())
+    if EVERYBODY in names and len(names) > 1:
+        raise Rejected(f"{NAMESPACES}: {EVERYBODY} means all namespaces, and others stand beside it; leave it, or them, out")
+    for name in sorted(names - {EVERYBODY}):
+        if not _NAMESPACE.fullmatch(name):
+            raise Rejected(f"{NAMESPACES}: {name!r} is no name of a namespace; part names with commas, or write {EVERYBODY} for all")
+    return names
+
+
+def _env(environment: Environment, reach: Reach) -> EnvConfig:
+    if reach.is_own:
+        return EnvConfig(_given(environment, PREFIX))
+    prefix = _given(environment, PREFIX) or ENV_PREFIX
+    check_prefix(prefix, reach.env_prefixes, PREFIX)
+    return EnvConfig(prefix)
+
+
+def _file(environment: Environment, reach: Reach) -> tuple[str, FileConfig]:
+    """The folder that is opened, and what is read of it."""
+    path = _needed(environment, FILE_PATH, "the folder whose files are the secrets")
+    told = _given(environment, FILE_FORMAT) or FileFormat.DIRECTORY
+    form = _FORMATS.get(told.lower())
+    if form is None:
+        raise Rejected(f"{FILE_FORMAT}: {told!r} is no format; set it to one of {', '.join(FileFormat)}")
+    if not path.isprintable() or ".." in path.split("/"):
+        raise Rejected(f"{FILE_PATH}: is no plain path; write it without '..'")
+    if not reach.is_own and not path.startswith("/"):
+        raise Rejected(f"{FILE_PATH}: {path!r} is no absolute path; begin it with /")
+    if is_closed(path, reach):
+        raise Rejected(f"{FILE_PATH}: {path!r} reaches folders of the system or of the operator; choose a folder of its own for secrets")
+    if form is FileFormat.DIRECTORY:
+        return path, FileConfig(".", form)
+    folder, name = posixpath.split(posixpath.normpath(path))
+    if not name:
+        raise Rejected(f"{FILE_PATH}: {path!r} is a folder; with {FILE_FORMAT}={form} name a file")
+    return folder or ".", FileConfig(name, form)
+
+
+def _check_database(environment: Environment) -> None:
+    _needed(environment, DATABASE_URL, "postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH/TO/FILE")
+    if not _given(environment, SECRET_KEY) and not _given(environment, SECRET_KEYS_FILE):
+        raise Rejected(f"{SECRET_KEY}: is needed with {PROVIDER}=database, or {SECRET_KEYS_FILE}; {REMEDY}")
+
+
+def _vault(environment: Environment, addresses: AddressRules) -> tuple[VaultConfig, Mapping[KeyRef, Sensitive]]:
+    name = "VAULT_URL" if _given(environment, "VAULT_URL") or not _given(environment, "VAULT_ADDR") else "VAULT_ADDR"
+    server = _needed(environment, name, "https://HOST:PORT of the Vault or OpenBao")
+    check_scheme(name, server, addresses)
+    if _given(environment, "VAULT_SKIP_VERIFY").lower() not in {"", "0", "f", "false"}:
+        raise Rejected("VAULT_SKIP_VERIFY: certificates are always checked; unset it, and set VAULT_CACERT to the authority's certificate")
+    namespace = _given(environment, "VAULT_NAMESPACE").strip("/")
+    login = _login(environment)
+    config = VaultConfig(
+        server=server.rstrip("/"),
+        login=login,
+        mount=(_given(environment, "VAULT_MOUNT_PATH") or "secret").strip("/"),
+        engine=_engine(_given(environment, "VAULT_KV_VERSION")),
+        namespace=namespace,
+        login_namespace=(_given(environment, "VAULT_AUTH_NAMESPACE") or namespace).strip("/"),
+        authority=_in_file(environment, "VAULT_CACERT"),
+        client=_client(environment),
+    )
+    variables = [ref for ref in config.references if ref.carrier is Carrier.ENVIRONMENT]
+    return config, {ref: Sensitive(_given(environment, ref.key).encode("utf-8", "surrogateescape")) for ref in variables}
+
+
+def _login(environment: Environment) -> VaultLogin:
+    mount = _given(environment, "VAULT_AUTH_MOUNT").strip("/")
+    ways: dict[str, VaultLogin] = {}
+    if token := _in_variable(environment, "VAULT_TOKEN"):
+        ways["VAULT_TOKEN"] = TokenLogin(token)
+    if sink := _in_file(environment, "VAULT_TOKEN_FILE"):
+        ways["VAULT_TOKEN_FILE"] = TokenLogin(sink)
+    if role_id := _given(environment, "VAULT_ROLE_ID"):
+        secret_id = _in_variable(environment, "VAULT_SECRET_ID") or _in_file(environment, "VAULT_SECRET_ID_FILE")
+        if secret_id is None:
+            raise Rejected("VAULT_SECRET_ID: is needed beside VAULT_ROLE_ID, or VAULT_SECRET_ID_FILE; set one of them")
+        ways["VAULT_ROLE_ID"] = AppRoleLogin(mount or "approle", role_id, secret_id)
+    if role := _given(environment, "VAULT_KUBERNETES_ROLE"):
+        ways["VAULT_KUBERNETES_ROLE"] = JwtLogin(mount or "kubernetes", role, None)
+    if not ways:
+        raise Rejected(
+            f"VAULT_TOKEN: is needed with {PROVIDER}=hashicorp_vault, or VAULT_TOKEN_FILE, or VAULT_ROLE_ID with VAULT_SECRET_ID,"
+            " or VAULT_KUBERNETES_ROLE; set one of them"
+        )
+    if len(ways) > 1:
+        raise Rejected(f"{' and '.join(ways)}: are several ways to log in; leave one of them")
+    return next(iter(ways.values()))
+
+
+def _engine(given: str) -> int:
+    version = given.lower().removeprefix("v") or "2"
+    if version not in {"1", "2"}:
+        raise Rejected("VAULT_KV_VERSION: is neither 1 nor 2; set it to the version of the key-value engine")
+    return int(version)
+
+
+def _client(environment: Environment) -> KeyPair | None:
+    certificate, key = _in_file(environment, "VAULT_CLIENT_CERT"), _in_file(environment, "VAULT_CLIENT_KEY")
+    if (certificate is None) is not (key is None):
+        raise Rejected("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY: are a pair of files; set both, or none")
+    return KeyPair(certificate, key) if certificate and key else None
+
+
+def _in_variable(environment: Environment, name: str) -> KeyRef | None:
+    return KeyRef(Carrier.ENVIRONMENT, "", "", name) if _given(environment, name) else None
+
+
+def _in_file(environment: Environment, name: str) -> KeyRef | None:
+    path = _given(environment, name)
+    return KeyRef(Carrier.FILE, "", path, name) if path else None

@@ -1,0 +1,150 @@
+"""The default provider put together: from the environment of a process to a provider that is open, for the operator and for programs.
+
+What is secret in the environment is read once and is not there any more after that. Needs no Kubernetes.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from keyturn.decide.address import AddressRules
+from keyturn.decide.defaults import DATABASE_URL, SECRETS, default_provider
+from keyturn.decide.reach import Reach
+from keyturn.model.database import DatabaseConfig
+from keyturn.model.default import DefaultProvider
+from keyturn.model.errors import KeyturnError, MissingExtra
+from keyturn.model.ids import Kind
+from keyturn.model.order import Access
+from keyturn.model.sensitive import Sensitive
+from keyturn.ports import Provider
+from keyturn.providers.guard import Observer
+from keyturn.providers.own_credentials import OwnCredentials
+from keyturn.providers.registry import Surroundings, build
+
+if TYPE_CHECKING:
+    from keyturn.store.databases import SqlDatabases
+    from keyturn.store.replicas import Presence
+
+OPEN_RETRY_S: Final = 10.0
+LEAVE_S: Final = 2.0
+
+_PROGRAM: Final = Reach(is_own=True)
+_ANYWHERE: Final = AddressRules(allow_plain_http=True)
+
+log = logging.getLogger("keyturn.database")
+
+
+class LateDatabases:
+    """The port `Databases`. Its code is imported when the first database is asked for: most processes have none."""
+
+    def __init__(self, own: "SqlDatabases | None" = None) -> None:
+        self._made = own
+        self._has_own = own is not None
+
+    @property
+    def has_own(self) -> bool:
+        return self._has_own
+
+    async def own(self) -> Provider:
+        return await self._all().own()
+
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> Provider:
+        return await self._all().open(key, connect)
+
+    async def keep(self, name: str) -> None:
+        """Has the operator's own open, and says there that this replica uses it, until cancelled; what fails is tried again.
+
+        A wrong key is found here, at the start, and not by the first who wants a value.
+        """
+        presence = await self._entered(name)
+        log.info("the database is open")
+        try:
+            await presence.keep(asyncio.Event())
+        finally:
+            try:
+                await asyncio.wait_for(presence.leave(), LEAVE_S)
+            except (KeyturnError, TimeoutError) as error:
+                log.info("the database was not told that this replica ends: %s", error)
+
+    async def _entered(self, name: str) -> "Presence":
+        from keyturn.store.replicas import Presence
+
+        told = ""
+        while True:
+            try:
+                presence = Presence(await self._all().begin(), name)
+                await presence.enter()
+            except KeyturnError as error:
+                if told != (told := str(error)):
+                    log.error("the database cannot be used: %s", error)
+                await asyncio.sleep(OPEN_RETRY_S)
+            else:
+                return presence
+
+    async def close(self) -> None:
+        """Ends the operator's own; may be called twice."""
+        if self._made is not None:
+            await self._made.close()
+
+    def _all(self) -> "SqlDatabases":
+        if self._made is None:
+            from keyturn.store.databases import SqlDatabases
+
+            self._made = SqlDatabases()
+        return self._made
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a process was given by its environment."""
+
+    default: DefaultProvider = field(default_factory=DefaultProvider)
+    databases: LateDatabases = field(default_factory=LateDatabases)
+
+
+def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, addresses: AddressRules = _ANYWHERE) -> Given:
+    """Reads it, by the rules of an operator or of a program. Raises `Rejected`, `MissingExtra`, and as the master keys are refused."""
+    default = default_provider(environment, reach, addresses)
+    # A program's DATABASE_URL can mean any database, unless it says that its secrets are there.
+    is_meant = isinstance(default.config, DatabaseConfig) or not reach.is_own
+    databases = LateDatabases(_own_database(environment) if is_meant and environment.get(DATABASE_URL, "").strip() else None)
+    for name in SECRETS:
+        environment.pop(name, None)
+    return Given(default, databases)
+
+
+def _own_database(environment: MutableMapping[str, str]) -> "SqlDatabases":
+    try:
+        from keyturn.store.custody import take_master_keys
+        from keyturn.store.databases import SqlDatabases
+    except ModuleNotFoundError as missing:
+        raise MissingExtra("database", DATABASE_URL) from missing
+    return SqlDatabases.of(Sensitive(environment[DATABASE_URL].strip().encode("utf-8", "surrogateescape")), take_master_keys(environment))
+
+
+def open_default(
+    default: DefaultProvider, around: Surroundings, *, access: Access = Access.READ_ONLY, observe: Observer | None = None
+) -> Provider:
+    """Opens it without I/O, in an operator's surroundings or a program's. Raises `Rejected` or `MissingExtra`."""
+    reach = replace(around.reach, file_roots=(default.folder,) if default.folder else ())
+    own = replace(around, reach=reach, references=OwnCredentials(default.credentials))
+    try:
+        return build(default.order(access), kind=Kind.CLUSTER_SECRET_PROVIDER, around=own, observe=observe)
+    except MissingExtra as missing:
+        extra = missing.extra
+    raise MissingExtra(extra, f"SECRETS_PROVIDER={default.word}")
+
+
+@asynccontextmanager
+async def opened(given: Given, access: Access = Access.READ_ONLY) -> AsyncIterator[Provider]:
+    """The default provider of a program, for as long as it is entered. Raises as `open_default`."""
+    around = Surroundings(_PROGRAM, _ANYWHERE, OwnCredentials({}), databases=given.databases)
+    provider = open_default(given.default, around, access=access)
+    try:
+        yield provider
+    finally:
+        await provider.close()
+        await given.databases.close()

@@ -1,0 +1,180 @@
+"""`keyturn get` and `keyturn set` as a shell sees them: on the default provider that the environment configures."""
+
+import json
+import os
+import pty
+import secrets
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canary import Canary
+from pages import Shell
+
+KEYTURN = [sys.executable, "-c", "from keyturn.cli import main; main()"]
+
+ENV = "the default provider (SECRETS_PROVIDER=env)"
+
+
+class Bench:
+    """Calls with bytes in and bytes out; ``settings`` configure the default provider."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._environment = Shell(folder, settings=settings).environment
+        self._folder = folder
+
+    def call(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*KEYTURN, *arguments], cwd=self._folder, env=self._environment, input=stdin, capture_output=True, timeout=120, check=False
+        )
+
+    def at_terminal(self, *arguments: str, answer: bytes = b"") -> tuple[int, bytes]:
+        """How it ended and what a terminal showed, with all three streams on it; each prompt gets the answer."""
+        ours, theirs = pty.openpty()
+        # Without a terminal of its own, or it would ask at ours.
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+        with subprocess.Popen([*KEYTURN, *arguments], cwd=self._folder, env=self._environment, **streams) as run:
+            os.close(theirs)
+            shown = b""
+            with suppress(OSError):  # how the end of a terminal shows
+                while chunk := os.read(ours, 4096):
+                    shown += chunk
+                    # What is typed before a prompt is thrown away by it.
+                    if answer and shown.endswith(b": "):
+                        os.write(ours, answer + b"\n")
+        os.close(ours)
+        return run.returncode, shown
+
+
+def audit(stderr: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stderr.decode().splitlines() if line.startswith("{")]
+
+
+def complaint(stderr: bytes) -> str:
+    [told] = [line for line in stderr.decode().splitlines() if not line.startswith("{")]
+    return told
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Bench:
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "SECRET_KEY": secrets.token_urlsafe(48)}
+    return Bench(tmp_path, SECRETS_PROVIDER="database", **settings)
+
+
+def test_get_prints_the_bytes_exactly_and_a_newline_on_a_terminal_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, STRIPE="kt-canary-get é ")
+    ended = bench.call("get", "STRIPE")
+    assert (ended.returncode, ended.stdout) == (0, "kt-canary-get é ".encode())
+    assert bench.at_terminal("get", "STRIPE") == (0, "kt-canary-get é \r\n".encode())
+
+
+def test_what_is_not_there_is_named_with_a_remedy(tmp_path: Path, database: Bench) -> None:
+    ended = Bench(tmp_path, SECRETS_ENV_PREFIX="SHOP_").call("get", "STRIPE")
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert complaint(ended.stderr) == (
+        "keyturn: there is no STRIPE at the default provider (SECRETS_PROVIDER=env): the environment has no variable SHOP_STRIPE;"
+        " set that variable, or SECRETS_PROVIDER to where the secret is"
+    )
+    stored = database.call("get", "STRIPE")
+    assert stored.returncode == 1
+    assert "there is no STRIPE at the default provider (SECRETS_PROVIDER=database)" in complaint(stored.stderr)
+    assert "store it with keyturn set STRIPE" in complaint(stored.stderr)
+
+
+def test_a_value_goes_in_and_comes_out_with_its_versions(database: Bench, canary: Canary) -> None:
+    first, second = canary("first").encode() + b"\x00\xff", canary("second").encode() + b"\n"
+    stored = database.call("set", "shop/stripe", stdin=first)
+    assert (stored.returncode, stored.stdout) == (0, b"")
+    assert complaint(stored.stderr) == "shop/stripe is stored as version 1"
+    assert complaint(database.call("set", "shop/stripe", "--expect", "1", stdin=second).stderr) == (
+        "shop/stripe is stored as version 2; it ends in a newline"
+    )
+    assert database.call("get", "shop/stripe").stdout == second
+    assert database.call("get", "shop/stripe", "--version", "1").stdout == first
+    for expected in ("1", ""):
+        late = database.call("set", "shop/stripe", "--expect", expected, stdin=b"kt-canary-late")
+        assert late.returncode == 1
+        assert "version 2 is" in complaint(late.stderr)
+    assert database.call("get", "shop/stripe").stdout == second
+
+
+def test_a_value_is_typed_twice_and_never_shown(database: Bench, canary: Canary) -> None:
+    value = canary("typed")
+    code, shown = database.at_terminal("set", "TYPED", answer=value.encode())
+    assert code == 0, shown
+    assert value.encode() not in shown
+    assert b"Value of TYPED" in shown
+    assert b"keyturn.audit" not in shown
+    assert database.call("get", "TYPED").stdout == value.encode()
+
+
+def test_a_member_of_a_value_is_named_as_a_property(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, APP='{"db": {"password": "kt-canary-member"}}')
+    assert bench.call("get", "APP", "--property", "db.password").stdout == b"kt-canary-member"
+    ended = bench.call("get", "APP", "--property", "db.user")
+    assert ended.returncode == 1
+    assert (
+        complaint(ended.stderr) == "keyturn: cannot get APP from the default provider (SECRETS_PROVIDER=env): APP has no property 'db.user'"
+    )
+
+
+def test_a_provider_that_only_reads_says_which_to_set(tmp_path: Path) -> None:
+    ended = Bench(tmp_path).call("set", "STRIPE", stdin=b"kt-canary-lost")
+    assert ended.returncode == 1
+    assert complaint(ended.stderr) == (
+        "keyturn: the default provider (SECRETS_PROVIDER=env) only gives values; set SECRETS_PROVIDER to one of database, file,"
+        " hashicorp_vault"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("get",), 2, "Missing argument 'NAME'"),
+        (("get", " "), 2, "is empty, or has signs that cannot be printed"),
+        (("set", "A", "kt-canary-argument"), 2, "Got unexpected extra argument"),
+        (("set", "A"), 1, "no value came on standard input"),
+        (("get", "A", "--version", "2"), 1, "environment variables have no versions"),
+    ],
+    ids=lambda found: str(found)[:30],
+)
+def test_how_it_is_used_wrongly(tmp_path: Path, arguments: tuple[str, ...], code: int, told: str) -> None:
+    ended = Bench(tmp_path).call(*arguments)
+    assert ended.returncode == code
+    assert told in ended.stderr.decode()
+    assert ended.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"SECRETS_PROVIDER": "azure_key_vault"}, "SECRETS_PROVIDER: azure_key_vault is not available in this version"),
+        ({"SECRETS_PROVIDER": "database"}, "DATABASE_URL: is needed with SECRETS_PROVIDER=database"),
+        ({"SECRETS_PROVIDER": "database", "DATABASE_URL": "sqlite:///x", "SECRET_KEY": "kt-canary-weak"}, "SECRET_KEY is shorter than"),
+        (
+            {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "http://127.0.0.1:1", "VAULT_TOKEN": "kt-canary-t"},
+            "cannot get A from the default provider (SECRETS_PROVIDER=hashicorp_vault): ",
+        ),
+    ],
+    ids=lambda found: str(found)[:30],
+)
+def test_a_configuration_that_cannot_be_is_told_by_its_variable(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+    ended = Bench(tmp_path, **settings).call("get", "A")
+    assert ended.returncode == 1
+    assert told in complaint(ended.stderr)
+
+
+def test_each_read_and_write_is_audited_without_a_value(database: Bench, canary: Canary) -> None:
+    written = audit(database.call("set", "A", stdin=canary("audited").encode()).stderr)
+    read = audit(database.call("get", "A").stderr)
+    missed = audit(database.call("get", "B").stderr)
+    for lines, action, keys, outcome in ((written, "secret.write", ["A"], "success"), (read, "secret.read", ["A"], "success"),
+                                         (missed, "secret.read", ["B"], "failure")):  # fmt: skip
+        intent, settled = lines
+        assert (intent["logger"], intent["action"], intent["keys"], intent["trigger"]) == ("keyturn.audit", action, keys, "cli")
+        assert (intent["subject"], intent["target"]) == (f"user {os.getuid()}", "default database")
+        assert (settled["settles"], settled["outcome"]) == (intent["event"], outcome)

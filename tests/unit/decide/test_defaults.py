@@ -1,0 +1,161 @@
+"""From variables to the default provider: what each configures, and how each slip is refused by the name of its variable."""
+
+import pytest
+
+from keyturn.decide.address import AddressRules
+from keyturn.decide.defaults import SECRETS, default_provider
+from keyturn.decide.reach import Reach
+from keyturn.model.database import DatabaseConfig
+from keyturn.model.default import DefaultProvider
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.order import NOBODY, Access, Admission, EnvConfig, FileConfig, FileFormat
+from keyturn.model.vault import AppRoleLogin, JwtLogin, KeyPair, TokenLogin, VaultConfig
+
+VALUE = "kt-canary-default"
+VAULT = {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "https://vault:8200", "VAULT_TOKEN": VALUE}
+FILE = {"SECRETS_PROVIDER": "file", "SECRETS_FILE_PATH": "/srv/secrets"}
+DATABASE = {"SECRETS_PROVIDER": "database", "DATABASE_URL": f"postgresql://me:{VALUE}@db/keyturn", "SECRET_KEY": VALUE}
+
+
+def in_operator(**environment: str) -> DefaultProvider:
+    return default_provider(environment, Reach(env_prefixes=("SHOP_",)), AddressRules())
+
+
+def in_program(**environment: str) -> DefaultProvider:
+    return default_provider(environment, Reach(is_own=True), AddressRules(allow_plain_http=True))
+
+
+def vault(**environment: str) -> VaultConfig:
+    found = in_operator(**(VAULT | environment)).config
+    assert isinstance(found, VaultConfig)
+    return found
+
+
+def test_without_a_word_it_is_the_environment_by_each_ones_own_prefix() -> None:
+    assert in_program().config == EnvConfig("")
+    assert in_operator().config == EnvConfig("KEYTURN_SECRET_")
+    assert in_operator(SECRETS_ENV_PREFIX="").config == EnvConfig("KEYTURN_SECRET_")
+    assert in_operator(SECRETS_ENV_PREFIX="SHOP_").config == EnvConfig("SHOP_")
+    assert in_program(SECRETS_ENV_PREFIX="AWS_").config == EnvConfig("AWS_")
+
+
+def test_a_folder_and_a_file_are_read_where_they_are() -> None:
+    folder = in_operator(**FILE)
+    assert (folder.folder, folder.config) == ("/srv/secrets", FileConfig(".", FileFormat.DIRECTORY))
+    file = in_operator(**(FILE | {"SECRETS_FILE_PATH": "/srv/app.env", "SECRETS_FILE_FORMAT": "dotenv"}))
+    assert (file.folder, file.config) == ("/srv", FileConfig("app.env", FileFormat.DOTENV))
+    beside = in_program(SECRETS_PROVIDER="file", SECRETS_FILE_PATH="app.json", SECRETS_FILE_FORMAT="JSON")
+    assert (beside.folder, beside.config) == (".", FileConfig("app.json", FileFormat.JSON))
+    assert in_program(**(FILE | {"SECRETS_FILE_PATH": "/run/secrets"})).folder == "/run/secrets"
+
+
+def test_the_database_is_the_own_one() -> None:
+    assert in_operator(**DATABASE).config == DatabaseConfig()
+    assert in_operator(SECRETS_PROVIDER="database", DATABASE_URL="sqlite:////x", SECRET_KEYS_FILE="/k").config == DatabaseConfig()
+
+
+def test_vault_is_told_its_server_its_engine_and_its_namespace() -> None:
+    token = KeyRef(Carrier.ENVIRONMENT, "", "", "VAULT_TOKEN")
+    assert vault() == VaultConfig("https://vault:8200", TokenLogin(token), mount="secret")
+    other = {"VAULT_NAMESPACE": "team/", "VAULT_MOUNT_PATH": "/kv/", "VAULT_KV_VERSION": "v1", "VAULT_AUTH_NAMESPACE": "root"}
+    found = vault(**other)
+    assert (found.namespace, found.mount, found.engine, found.login_namespace) == ("team", "kv", 1, "root")
+    assert vault(VAULT_URL="", VAULT_ADDR="https://other/").server == "https://other"
+
+
+def test_vault_is_trusted_by_the_files_that_are_named() -> None:
+    found = vault(VAULT_CACERT="/ca.pem", VAULT_CLIENT_CERT="/c.pem", VAULT_CLIENT_KEY="/k.pem")
+    assert found.authority == KeyRef(Carrier.FILE, "", "/ca.pem", "VAULT_CACERT")
+    assert found.client == KeyPair(
+        KeyRef(Carrier.FILE, "", "/c.pem", "VAULT_CLIENT_CERT"), KeyRef(Carrier.FILE, "", "/k.pem", "VAULT_CLIENT_KEY")
+    )
+
+
+def test_each_way_to_log_in_to_vault() -> None:
+    none = {"VAULT_TOKEN": ""}
+    secret_id = KeyRef(Carrier.ENVIRONMENT, "", "", "VAULT_SECRET_ID")
+    assert vault(**none, VAULT_ROLE_ID="r", VAULT_SECRET_ID=VALUE).login == AppRoleLogin("approle", "r", secret_id)
+    in_file = KeyRef(Carrier.FILE, "", "/id", "VAULT_SECRET_ID_FILE")
+    named = vault(**none, VAULT_ROLE_ID="r", VAULT_SECRET_ID_FILE="/id", VAULT_AUTH_MOUNT="shop")
+    assert named.login == AppRoleLogin("shop", "r", in_file)
+    assert vault(**none, VAULT_TOKEN_FILE="/sink").login == TokenLogin(KeyRef(Carrier.FILE, "", "/sink", "VAULT_TOKEN_FILE"))
+    assert vault(**none, VAULT_KUBERNETES_ROLE="keyturn").login == JwtLogin("kubernetes", "keyturn", None)
+
+
+def test_credentials_are_held_and_never_shown() -> None:
+    found = in_operator(**VAULT)
+    [(ref, held)] = found.credentials.items()
+    assert (ref.key, held.reveal().decode()) == ("VAULT_TOKEN", VALUE)
+    assert VALUE not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"SECRETS_PROVIDER": "aws_secrets_manager"}, "SECRETS_PROVIDER: aws_secrets_manager is not available in this version"),
+        ({"SECRETS_PROVIDER": "azure_key_vault"}, "SECRETS_PROVIDER: azure_key_vault is not available in this version"),
+        ({"SECRETS_PROVIDER": "google_secret_manager"}, "SECRETS_PROVIDER: google_secret_manager is not available in this version"),
+        ({"SECRETS_PROVIDER": VALUE}, "SECRETS_PROVIDER: is none of the providers that there are; set it to one of env, file,"),
+        ({"SECRETS_ENV_PREFIX": "AWS_"}, "SECRETS_ENV_PREFIX: 'AWS_' is not allowed; start it with KEYTURN_SECRET_ or SHOP_"),
+        ({"SECRETS_PROVIDER": "file"}, "SECRETS_FILE_PATH: is needed with SECRETS_PROVIDER=file"),
+        (FILE | {"SECRETS_FILE_PATH": "srv"}, "SECRETS_FILE_PATH: 'srv' is no absolute path"),
+        (FILE | {"SECRETS_FILE_PATH": "/srv/../proc"}, r"SECRETS_FILE_PATH: is no plain path; write it without '\.\.'"),
+        (FILE | {"SECRETS_FILE_PATH": "/proc/self"}, "SECRETS_FILE_PATH: '/proc/self' reaches folders of the system"),
+        (FILE | {"SECRETS_FILE_PATH": "/var/run/secrets"}, "SECRETS_FILE_PATH: .* reaches folders of the system"),
+        (
+            FILE | {"SECRETS_FILE_FORMAT": "toml"},
+            "SECRETS_FILE_FORMAT: 'toml' is no format; set it to one of Directory, JSON, YAML, Dotenv",
+        ),
+        (FILE | {"SECRETS_FILE_PATH": "/", "SECRETS_FILE_FORMAT": "JSON"}, "SECRETS_FILE_PATH: "),
+        (DATABASE | {"DATABASE_URL": " "}, "DATABASE_URL: is needed with SECRETS_PROVIDER=database; set it to postgresql://"),
+        (
+            DATABASE | {"SECRET_KEY": ""},
+            "SECRET_KEY: is needed with SECRETS_PROVIDER=database, or SECRET_KEYS_FILE; make one with: openssl",
+        ),
+        (VAULT | {"VAULT_URL": ""}, "VAULT_URL: is needed with SECRETS_PROVIDER=hashicorp_vault; set it to https://"),
+        (VAULT | {"VAULT_URL": "http://vault"}, "VAULT_URL: http would send the log-in in clear"),
+        (VAULT | {"VAULT_URL": "", "VAULT_ADDR": f"https://me:{VALUE}@vault"}, "VAULT_ADDR: is no plain URL"),
+        (
+            VAULT | {"VAULT_TOKEN": ""},
+            "VAULT_TOKEN: is needed with SECRETS_PROVIDER=hashicorp_vault, or VAULT_TOKEN_FILE, or VAULT_ROLE_ID",
+        ),
+        (VAULT | {"VAULT_KUBERNETES_ROLE": "x"}, "VAULT_TOKEN and VAULT_KUBERNETES_ROLE: are several ways to log in; leave one of them"),
+        (VAULT | {"VAULT_TOKEN": "", "VAULT_ROLE_ID": "r"}, "VAULT_SECRET_ID: is needed beside VAULT_ROLE_ID"),
+        (VAULT | {"VAULT_KV_VERSION": "3"}, "VAULT_KV_VERSION: is neither 1 nor 2"),
+        (VAULT | {"VAULT_CLIENT_KEY": "/k"}, "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY: are a pair of files; set both, or none"),
+        (VAULT | {"VAULT_SKIP_VERIFY": "true"}, "VAULT_SKIP_VERIFY: certificates are always checked"),
+        ({"SECRETS_PROVIDER_NAMESPACES": "*,shop"}, r"SECRETS_PROVIDER_NAMESPACES: \* means all namespaces"),
+        ({"SECRETS_PROVIDER_NAMESPACES": "shop, Bank"}, "SECRETS_PROVIDER_NAMESPACES: 'Bank' is no name of a namespace"),
+    ],
+    ids=str,
+)
+def test_a_slip_is_refused_by_the_name_of_its_variable(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(Rejected, match=f"^{told}") as refused:
+        in_operator(**environment)
+    assert VALUE not in str(refused.value)
+
+
+def test_a_program_may_go_where_its_user_may() -> None:
+    plain = in_program(**(VAULT | {"VAULT_URL": "http://127.0.0.1:8200"})).config
+    assert isinstance(plain, VaultConfig)
+    assert plain.server == "http://127.0.0.1:8200"
+
+
+@pytest.mark.parametrize(
+    ("listed", "admissions", "is_open"),
+    [
+        ("", (NOBODY,), False),
+        (" , ", (NOBODY,), False),
+        ("shop, bank ,", (Admission(frozenset({"shop", "bank"})),), True),
+        ("*", (), True),
+    ],
+)
+def test_namespaces_are_admitted_as_listed_and_none_by_default(listed: str, admissions: tuple[Admission, ...], is_open: bool) -> None:  # noqa: FBT001  # a column of the table
+    order = in_operator(SECRETS_PROVIDER_NAMESPACES=listed).order()
+    assert (order.admissions, order.is_open) == (admissions, is_open)
+    assert order.access is Access.READ_ONLY
+
+
+def test_what_is_secret_itself_is_listed_to_be_taken_away() -> None:
+    assert {"DATABASE_URL", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "VAULT_TOKEN", "VAULT_SECRET_ID"} <= set(SECRETS)
