@@ -23,7 +23,7 @@ class SqlFront:
     loses_answers: bool = False
     _server: asyncio.Server | None = None
     _speaking: asyncio.Event = field(default_factory=asyncio.Event)
-    _lines: set[asyncio.Task[None]] = field(default_factory=set)
+    _lines: dict[asyncio.Task[None], asyncio.StreamWriter] = field(default_factory=dict)
 
     async def listen(self) -> None:
         """From now on somebody is there, on the same port each time."""
@@ -35,9 +35,12 @@ class SqlFront:
         """Cuts off whoever is connected; connections are refused."""
         if self._server is not None:
             self._server.close()
-        for line in (gone := list(self._lines)):
-            line.cancel()
-        await asyncio.gather(*gone, return_exceptions=True)
+        self._speaking.set()
+        await asyncio.sleep(0)  # whoever was taken just now begins
+        for writer in self._lines.values():
+            writer.transport.abort()
+        while self._lines:
+            await asyncio.wait(self._lines)
 
     def hush(self) -> None:
         self._speaking.clear()
@@ -48,14 +51,11 @@ class SqlFront:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
         assert line is not None
-        self._lines.add(line)
-        try:
+        self._lines[line] = writer
+        with suppress(OSError):  # either side is gone
             await self._serve(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # either side is gone, or we leave
-        finally:
-            await _cut(writer)
-            self._lines.discard(line)
+        await _cut(writer)
+        del self._lines[line]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._speaking.wait()
