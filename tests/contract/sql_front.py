@@ -41,6 +41,7 @@ class SqlFront:
             writer.transport.abort()
         while self._lines:
             await asyncio.wait(self._lines)
+        await asyncio.sleep(0.05)  # until the loop has closed what was cut
 
     def hush(self) -> None:
         self._speaking.clear()
@@ -51,11 +52,14 @@ class SqlFront:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = asyncio.current_task()
         assert line is not None
+        if self._server is None or not self._server.is_serving():
+            return await _cut(writer)
         self._lines[line] = writer
         with suppress(OSError):  # either side is gone
             await self._serve(reader, writer)
         await _cut(writer)
         del self._lines[line]
+        return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._speaking.wait()

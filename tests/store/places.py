@@ -1,6 +1,8 @@
 """A database of a test's own, on SQLite or PostgreSQL, and what is opened in it."""
 
+import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -78,6 +80,10 @@ async def sqlite_place(folder: Path) -> AsyncIterator[Place]:
     place = Place(f"sqlite:///{file}", f"sqlite:///{file}", file=file)
     yield place
     await place.close()
+    # One whose connection failed still has something to tell this loop.
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 2.0)
 
 
 @asynccontextmanager
