@@ -11,7 +11,8 @@ from contract.vaults import Front, Rig, asleep, front, get, password
 from controlplane.servers import LOOPBACK
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.material import SourceRef, Value
-from keyturn.providers.vault import AT_ONCE, VALUE_LIMIT
+from keyturn.providers.each import AT_ONCE
+from keyturn.providers.vault import VALUE_LIMIT
 
 PROSE = "kt-canary-prose"
 MANY = [SourceRef(f"key{number}") for number in range(64)]

@@ -14,12 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-from keyturn.model.errors import AuthFailed, Invalid, ProviderError, Throttled, Unavailable
+from keyturn.model.errors import Invalid, ProviderError
 from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.vault import VaultConfig
 from keyturn.ports import References
 from keyturn.providers.dial import Answer, Dialer, TooLong
-from keyturn.providers.room import Hold, NoRoomError, Room
+from keyturn.providers.each import read_each
+from keyturn.providers.room import Hold, Room
 from keyturn.providers.vault_kv import (
     Engine,
     Keys,
@@ -41,9 +42,6 @@ from keyturn.providers.vault_wire import unwrap
 
 _T = TypeVar("_T")
 
-AT_ONCE: Final = 8
-"""In one call. With the guard's four calls that is all that the dialer's pool holds, so that nothing waits there."""
-
 VALUE_LIMIT: Final = 3 << 19
 """A Secret holds 1 MiB, and so does a key by the servers' own default; JSON may spell it half as long again."""
 
@@ -53,9 +51,6 @@ _UNKNOWN: Final = {400, 404, 405, 501}
 """How servers answer that have no list with details."""
 MOST_KEYS: Final = 50_000
 MOST_FOLDERS: Final = 1_000
-
-# Whoever meets one of these meets it for every other key too.
-_DOWN: Final = (Unavailable, Throttled, AuthFailed)
 
 
 class VaultProvider:
@@ -92,48 +87,25 @@ class VaultProvider:
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         """Leaves out what there is no room for beside the other answers."""
-        answers: dict[SourceRef, Value | ProviderError] = {}
-        waiting: deque[tuple[SourceRef, str]] = deque()
-        for ref in dict.fromkeys(refs):
+        self._session.check_open()
+        unfit: dict[SourceRef, Value | ProviderError] = {}
+        for ref in refs:
             try:
-                waiting.append((ref, path_of(self._config, ref)))
+                path_of(self._config, ref)
             except ProviderError as error:
-                answers[ref] = error.with_traceback(None)
-        if not waiting:
-            self._session.check_open()
-            return answers
-        first, path = waiting.popleft()
-        with self._room.hold(self._tenant) as hold:
-            # Alone: a server that is away, or that lets nobody in, is asked once and not once for each key.
-            answers[first] = await self._get(first, path, hold)
-            if isinstance(wall := answers[first], _DOWN):
-                raise wall
-            hold.is_kept = True
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, len(waiting))):
-                    group.create_task(self._work_off(waiting, answers, hold), name="keyturn-vault-read")
-        return answers
+                unfit[ref] = error.with_traceback(None)
+        # What no server is asked for must not stand first: the first one tells whether the server is there.
+        return unfit | await read_each([ref for ref in refs if ref not in unfit], self._get, self._room, self._tenant)
 
-    async def _work_off(self, waiting: deque[tuple[SourceRef, str]], answers: dict[SourceRef, Value | ProviderError], hold: Hold) -> None:
-        while waiting:
-            ref, path = waiting.popleft()
-            try:
-                answers[ref] = wall = await self._get(ref, path, hold)
-            except NoRoomError:
-                waiting.clear()
-                return
-            if isinstance(wall, _DOWN):
-                answers.update((left, wall) for left, _ in waiting)
-                waiting.clear()
-
-    async def _get(self, ref: SourceRef, path: str, hold: Hold) -> Value | ProviderError:
+    async def _get(self, ref: SourceRef, hold: Hold) -> Value:
+        ask = partial(self._session.ask, limit=VALUE_LIMIT, room=hold)
         try:
-            ask = partial(self._session.ask, limit=VALUE_LIMIT, room=hold)
-            return await read_staged(ask, self._config, ref) if is_staged(ref) else value_of(self._config, ref, await ask(path))
+            if is_staged(ref):
+                return await read_staged(ask, self._config, ref)
+            return value_of(self._config, ref, await ask(path_of(self._config, ref)))
         except TooLong:
-            return Invalid(f"{ref} is too large: Vault's answer has more than {VALUE_LIMIT >> 10} KiB")
-        except ProviderError as error:
-            return error.with_traceback(None)
+            problem = f"{ref} is too large: Vault's answer has more than {VALUE_LIMIT >> 10} KiB"
+        raise Invalid(problem)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         self._session.check_open()
