@@ -12,8 +12,8 @@ LOGGER = "keyturn.audit"
 class LogAudit:
     """An `AuditLog` that writes structured log lines; the database takes its place where there is one."""
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
-        self._log = logger or logging.getLogger(LOGGER)
+    def __init__(self) -> None:
+        self._log = logging.getLogger(LOGGER)
         self._serial = 0
         self._epoch = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
 

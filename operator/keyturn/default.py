@@ -42,11 +42,10 @@ class LateDatabases:
 
     def __init__(self, own: "SqlDatabases | None" = None) -> None:
         self._made = own
-        self._has_own = own is not None
 
     @property
     def has_own(self) -> bool:
-        return self._has_own
+        return self._made is not None and self._made.has_own
 
     async def own(self) -> Provider:
         return await self._all().own()

@@ -19,10 +19,11 @@ from keyturn.model.material import CURRENT, Cap
 from keyturn.model.sensitive import Sensitive
 from keyturn.ports import Provider
 from keyturn.providers.database import DatabaseProvider, OwnDatabase, TenantDatabase
-from keyturn.store.change import Change, with_version_mac
+from keyturn.store.change import Change
 from keyturn.store.databases import STORE, SqlDatabases
 from keyturn.store.keys import Keyholder
 from keyturn.store.reading import LARGEST_VALUE
+from keyturn.store.rows import with_version_mac
 from keyturn.store.tables import secrets as names
 from keyturn.store.tables import versions
 from keyturn.testing.provider_suite import Bench, Need, Who

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from keyturn.model.errors import AccessDenied, AuthFailed, NotFound, ProviderError, Throttled, Unavailable
+from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.each import AT_ONCE, read_each
@@ -37,11 +37,11 @@ class Reader:
 async def test_each_has_its_answer_and_some_are_read_at_a_time() -> None:
     reader = Reader()
     reader.errors = {REFS[3]: NotFound("three"), REFS[4]: AccessDenied("four")}
-    answers = await read_each([*REFS, *REFS], reader.read, Room(), "shop")
+    answers = await read_each([*REFS, *REFS], str, reader.read, Room(), "shop")
     assert sorted(reader.asked) == sorted(REFS)
     assert {ref for ref, each in answers.items() if isinstance(each, ProviderError)} == set(reader.errors)
     assert 1 < reader.most <= AT_ONCE
-    assert await read_each([], reader.read, Room(), "shop") == {}
+    assert await read_each([], str, reader.read, Room(), "shop") == {}
 
 
 @pytest.mark.parametrize("wall", [Unavailable("away"), Throttled("pause"), AuthFailed("nobody")])
@@ -49,14 +49,28 @@ async def test_a_wall_is_met_once_where_the_first_meets_it(wall: ProviderError) 
     reader = Reader()
     reader.errors = dict.fromkeys(REFS, wall)
     with pytest.raises(type(wall)):
-        await read_each(REFS, reader.read, Room(), "shop")
+        await read_each(REFS, str, reader.read, Room(), "shop")
     assert reader.asked == REFS[:1]
+
+
+async def test_what_no_server_is_asked_for_does_not_stand_for_the_server() -> None:
+    def fit(ref: SourceRef) -> None:
+        if ref == REFS[0]:
+            raise Invalid("no such name")
+
+    reader = Reader()
+    reader.errors = dict.fromkeys(REFS, Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await read_each(REFS, fit, reader.read, Room(), "shop")
+    assert reader.asked == REFS[1:2]
+    answers = await read_each(REFS[:1], fit, reader.read, Room(), "shop")
+    assert isinstance(answers[REFS[0]], Invalid)
 
 
 async def test_a_wall_that_comes_later_stands_for_all_that_are_left() -> None:
     reader = Reader()
     reader.errors = dict.fromkeys(REFS[10:], Unavailable("away"))
-    answers = await read_each(REFS, reader.read, Room(), "shop")
+    answers = await read_each(REFS, str, reader.read, Room(), "shop")
     assert answers.keys() == set(REFS)
     assert len(reader.asked) <= 10 + AT_ONCE
     assert isinstance(answers[REFS[-1]], Unavailable)
@@ -64,6 +78,6 @@ async def test_a_wall_that_comes_later_stands_for_all_that_are_left() -> None:
 
 async def test_what_there_is_no_room_for_is_left_out_and_all_room_is_given_back() -> None:
     reader, room = Reader(size=CALL // 4), Room()
-    answers = await read_each(REFS, reader.read, room, "shop")
+    answers = await read_each(REFS, str, reader.read, room, "shop")
     assert 0 < len(answers) < len(REFS)
     assert room.taken == 0

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import tables
-from keyturn.store.change import sealed, with_secret_mac
+from keyturn.store.rows import sealed, with_secret_mac
 from keyturn.store.values import SqlValues
 from store.places import Place, counting, token
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from keyturn.cli.needs import need_operator
+from keyturn.cli.needs import need
 
 
 @click.command("crds", hidden=True)
@@ -12,7 +12,7 @@ from keyturn.cli.needs import need_operator
 @click.option("--docs", "page", type=click.Path(dir_okay=False, path_type=Path), help="File to write the page of all fields to.")
 def crds(folders: tuple[Path, ...], page: Path | None) -> None:
     """Write the CRDs that this version of Keyturn works with."""
-    need_operator("keyturn crds")
+    need("operator", "keyturn crds")
     from keyturn.kube import crd_page
     from keyturn.kube import crds as made
     from keyturn.model.ids import Kind

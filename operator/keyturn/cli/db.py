@@ -1,21 +1,16 @@
 """``keyturn db upgrade``: makes the tables, or brings them to the schema of this version, as the database's owner."""
 
 import asyncio
-import importlib.util
 import os
 from typing import Final
 
 import click
 
-from keyturn.model.errors import KeyturnError, MissingExtra
+from keyturn.cli.needs import NoDatabase, need
 from keyturn.model.sensitive import Sensitive
 
 OWNER_URL: Final = "DATABASE_OWNER_URL"
 URL: Final = "DATABASE_URL"
-
-
-class NoDatabaseNamed(KeyturnError):
-    """Neither variable is set."""
 
 
 @click.group()
@@ -30,12 +25,10 @@ def upgrade() -> None:
     Works as the owner in DATABASE_OWNER_URL, and grants the user of DATABASE_URL what the operator needs at run time. With
     DATABASE_URL alone that user has to be the owner. A database in a file is brought there by the operator itself.
     """
-    for module in ("sqlalchemy", "alembic", "aiosqlite", "psycopg", "cryptography"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtra("database", "keyturn db")
+    need("database", "keyturn db")
     owner, user = (Sensitive.of(os.environ.get(name, "").strip()) for name in (OWNER_URL, URL))
     if not owner and not user:
-        raise NoDatabaseNamed(f"set {OWNER_URL} or {URL} to the database that is meant")
+        raise NoDatabase(f"set {OWNER_URL} or {URL} to the database that is meant")
     click.echo(asyncio.run(_upgrade(owner or user, user if owner else Sensitive(b""))))
 
 

@@ -1,7 +1,6 @@
 """``keyturn keys``: the master keys of the database. Reads DATABASE_URL and the keys from the environment, never from arguments."""
 
 import asyncio
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyturn.cli.needs import NoDatabase, need
 from keyturn.cli.run import Duration
-from keyturn.model.errors import KeyturnError, MissingExtra
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
 WAIT_S = 120.0
 _NO_KEY = "the database has no key yet: the first one is made when it is first used"
-
-
-class NoDatabase(KeyturnError):
-    """It was not said which database is meant."""
 
 
 @click.group()
@@ -40,9 +35,7 @@ def rotate(*, status: bool, wait_s: float) -> None:
     SECRET_KEYS_FILE, the new one first), and restart the replicas. Then run this. It adds the new key, waits until every
     live replica can open it, activates it, moves all rows and drops the old key. Cut off anywhere, it goes on when it is run again.
     """
-    for module in ("sqlalchemy", "aiosqlite", "psycopg", "cryptography"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtra("database", "keyturn keys")
+    need("database", "keyturn keys")
     asyncio.run(_status() if status else _rotate(wait_s))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from keyturn.cli.needs import listed, need_operator
+from keyturn.cli.needs import listed, need
 from keyturn.model.errors import KeyturnError
 from keyturn.model.ids import SecretRef
 
@@ -52,7 +52,7 @@ def _kubeconfig(given: str) -> str:
 
 
 async def _release(namespaces: tuple[str, ...], kubeconfig: str, context: str) -> tuple[int, int]:
-    need_operator("keyturn release")
+    need("operator", "keyturn release")
     from keyturn.kube import release as releasing
     from keyturn.kube.client import Client
     from keyturn.kube.config import load

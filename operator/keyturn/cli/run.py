@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from keyturn.cli.needs import listed, need_operator
+from keyturn.cli.needs import listed, need
 from keyturn.decide.address import parse_allowed
 from keyturn.model.durations import seconds
 from keyturn.settings import Settings
@@ -147,7 +147,7 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
 @_period("--lease-retry-period", "LEASE_RETRY_PERIOD", _DEFAULTS.lease_retry_s, "How often the lease is renewed, or looked at.")
 def run(**flags: Any) -> None:
     """Run the operator, in a pod or beside a cluster, until SIGTERM or Ctrl-C."""
-    need_operator("keyturn run")
+    need("operator", "keyturn run")
     gc.set_threshold(GARBAGE_AFTER)
     from keyturn import app, telemetry
 

@@ -1,4 +1,4 @@
-"""Tells the truth about a turn: the only ``except KeyturnError``. Status, metric, log line and next time come from here."""
+"""Tells the truth about a turn of a ManagedSecret, as ``flow/check.py`` does for a provider: status, metric, log line and next time."""
 
 import logging
 import time

@@ -47,17 +47,13 @@ def admit(managed: Managed, world: World) -> tuple[Order, Sources]:
 
 
 def _provider(ref: ProviderRef | None, managed: Managed, world: World) -> ProviderObject:
-    found = _default(managed.ref.namespace, world) if ref is None else _admitted(ref, managed.ref.namespace, world)
+    namespace = managed.ref.namespace
+    found = check_default(world.objects.provider(DEFAULT_PROVIDER), namespace) if ref is None else _admitted(ref, namespace, world)
     ready = found.status.condition("Ready")
     was_synced = managed.is_synced and managed.status.generation == managed.generation
     if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
         raise ProviderNotReady(f"{ref or 'the default provider'} is not ready")
     return found
-
-
-def _default(namespace: str, world: World) -> ProviderObject:
-    found = world.objects.provider(DEFAULT_PROVIDER)
-    return check_default(found, namespace)
 
 
 def _admitted(ref: ProviderRef, namespace: str, world: World) -> ProviderObject:

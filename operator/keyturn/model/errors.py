@@ -21,7 +21,7 @@
 
 Edges add their own below the root, where nothing but a message follows from them.
 
-Steps raise; ``flow/settle.py`` alone catches. ``reason`` is the word that users see in conditions
+Steps raise; ``flow/settle.py`` catches, and ``flow/check.py`` for providers. ``reason`` is the word that users see in conditions
 (``model/status.py`` has what follows from it). The text of an error is ours, never a provider's:
 a provider's prose can quote the request, and so a value.
 """

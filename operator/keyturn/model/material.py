@@ -89,8 +89,7 @@ class Value:
     """A secret as the provider gave it.
 
     ``version`` is the provider's own name for it, '' where it has none; ``fingerprint`` is what a `Survey`
-    says of it while it is the same, '' where there are no surveys; ``text`` says that the
-    bytes came from a source of text (a JSON or YAML member), not that they must be UTF-8.
+    says of it while it is the same, '' where there are no surveys; ``form`` says how it is taken apart.
     """
 
     data: Sensitive

@@ -5,8 +5,8 @@ it is encrypted, is known elsewhere and comes through a port.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -89,8 +89,8 @@ class DatabaseProvider:
         return await self._ask(lambda kept: kept.get_many(refs))
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
-        with _bare():
-            async for meta in (await self._opened()).list(prefix):
+        async with self._entered() as kept:
+            async for meta in kept.list(prefix):
                 yield meta
 
     async def survey(self, refs: Sequence[SourceRef]) -> Survey:
@@ -130,14 +130,20 @@ class DatabaseProvider:
         await self._ask(lambda kept: _writer(kept).undelete(key))
 
     async def _ask(self, call: Callable[[Provider], Awaitable[_T]]) -> _T:
-        with _bare():
-            kept = await self._opened()
-            try:
-                return await call(kept)
-            except AuthFailed:
-                # The log-in may be another one by now: it is read anew for the next call.
+        async with self._entered() as kept:
+            return await call(kept)
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[Provider]:
+        try:
+            yield await self._opened()
+        except ProviderError as error:
+            # The log-in may be another one by now: it is read anew for the next call.
+            if isinstance(error, AuthFailed):
                 await self._leave()
-                raise
+            # The driver's error that it was made of, in whose words there can be anything.
+            error.__cause__ = error.__context__ = None
+            raise
 
     async def _opened(self) -> Provider:
         async with self._turn:
@@ -152,16 +158,6 @@ class DatabaseProvider:
             kept, self._kept = self._kept, None
         if kept is not None:
             await kept.close()
-
-
-@contextmanager
-def _bare() -> Iterator[None]:
-    """Takes from an error of ours the driver's that it was made of, in whose words there can be anything."""
-    try:
-        yield
-    except ProviderError as error:
-        error.__cause__ = error.__context__ = None
-        raise
 
 
 async def _open(door: Door) -> Provider:

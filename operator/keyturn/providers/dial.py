@@ -41,6 +41,8 @@ TOTAL_S: Final = 10.0
 FAILS_AT_S: Final = (CONNECT_S + 0.5, TOTAL_S + 0.5)
 TOLD_EVERY_S: Final = 60.0
 
+_LONGEST_PAUSE_S: Final = 3600.0
+
 _HEADERS: Final = {"User-Agent": f"keyturn/{__version__}", "Accept-Encoding": "identity"}
 
 
@@ -54,6 +56,13 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @property
+    def pause_s(self) -> float | None:
+        """The pause that it asks for, an hour at most; None where it asks for none."""
+        text = self.headers.get("retry-after", "")
+        return min(float(text), _LONGEST_PAUSE_S) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
     is_cut: bool = False
 
 
@@ -139,7 +148,7 @@ class Line:
             self._tell(error)
             failed = TooLong if isinstance(error, _Endless) else Unavailable
         if self._is_tenants:
-            await _hold(begun)
+            await fail_in_time(begun)
         raise failed(NO_ANSWER)  # here, where no library's text hangs on it
 
     async def close(self) -> None:
@@ -178,7 +187,7 @@ async def _judge(answer: Answer, knows: Knows) -> bool:
     return await asyncio.to_thread(knows, answer) if len(answer.body) > LIMIT else knows(answer)
 
 
-async def _hold(begun: float) -> None:
+async def fail_in_time(begun: float) -> None:
     """Waits for the next of the moments at which a tenant's request fails."""
     past = asyncio.get_running_loop().time() - begun
     await asyncio.sleep(next((moment - past for moment in FAILS_AT_S if moment > past), 0))

@@ -22,12 +22,21 @@ AT_ONCE: Final = 8
 _DOWN: Final = (Unavailable, Throttled, AuthFailed)
 
 
-async def read_each(refs: Sequence[SourceRef], read: Read, room: Room, tenant: str) -> Answers:
+async def read_each(refs: Sequence[SourceRef], fit: Callable[[SourceRef], object], read: Read, room: Room, tenant: str) -> Answers:
     """What ``read`` gives, or raises, for each; leaves out what there is no room for beside the rest. Raises what the first meets,
     where that stands for all.
+
+    ``fit`` raises for a reference that no server is asked for: such a one tells nothing of whether the server is there.
     """
     answers: Answers = {}
-    waiting = deque(dict.fromkeys(refs))
+    waiting = deque[SourceRef]()
+    for ref in dict.fromkeys(refs):
+        try:
+            fit(ref)
+        except ProviderError as error:
+            answers[ref] = error.with_traceback(None)
+        else:
+            waiting.append(ref)
     if not waiting:
         return answers
     with room.hold(tenant) as hold:

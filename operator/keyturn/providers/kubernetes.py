@@ -51,7 +51,7 @@ class KubernetesProvider:
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         """Leaves out what there is no room for beside the other answers."""
         self._session.check_open()
-        return await read_each(refs, self._get, self._room, self._tenant)
+        return await read_each(refs, name_of, self._get, self._room, self._tenant)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         self._session.check_open()
@@ -93,9 +93,8 @@ class KubernetesProvider:
         await self._session.close()
 
     async def _get(self, ref: SourceRef, hold: Hold) -> Value:
-        name = name_of(ref)
         try:
-            answer = await self._session.ask("GET", f"{self._path}/{name}", limit=VALUE_LIMIT, room=hold)
+            answer = await self._session.ask("GET", f"{self._path}/{name_of(ref)}", limit=VALUE_LIMIT, room=hold)
         except TooLong:
             problem = f"{ref} is too large: the API server's answer has more than {VALUE_LIMIT >> 10} KiB"
         else:

@@ -28,7 +28,6 @@ _BUSY: Final = b"Too many requests"
 # What is no other place in a path. Whether there is such a Secret, or can be one, the server tells.
 _NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,253}", re.ASCII)
 _ID: Final = re.compile("[0-9a-f-]{1,64}")
-_LONGEST_PAUSE_S: Final = 3600.0
 
 
 class _Touch(msgspec.Struct):
@@ -182,16 +181,11 @@ def failure(answer: Answer, what: str) -> ProviderError:
         case 404:
             return NotFound(f"the API server does not have {what}", request_id=request)
         case 429:
-            return Throttled("the API server asks for a pause", request_id=request, retry_after=_pause_s(answer))
+            return Throttled("the API server asks for a pause", request_id=request, retry_after=answer.pause_s)
         case status if 400 <= status < 500:
             return Invalid(f"the API server cannot make sense of a request for {what} (HTTP {status})", request_id=request)
         case status:
             return Unavailable(f"the API server failed (HTTP {status})", request_id=request)
-
-
-def _pause_s(answer: Answer) -> float | None:
-    text = answer.headers.get("retry-after", "")
-    return min(float(text), _LONGEST_PAUSE_S) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def fingerprints(metas: Sequence[Meta], refs: Sequence[SourceRef]) -> dict[SourceRef, str]:

@@ -88,7 +88,7 @@ def build(order: ProviderOrder, *, kind: Kind, around: Surroundings, namespace: 
     return (GuardedWriter if may_write else Guard)(provider, member.pace, observe=observe)
 
 
-def _open(config: ProviderConfig, kind: Kind, around: Surroundings, namespace: str = "", access: Access = Access.READ_ONLY) -> Provider:
+def _open(config: ProviderConfig, kind: Kind, around: Surroundings, namespace: str, access: Access) -> Provider:
     match config:
         case EnvConfig(prefix):
             from keyturn.providers.env import EnvProvider

@@ -20,8 +20,7 @@ import psycopg
 from keyturn.decide.address import AddressRules, may_dial
 from keyturn.model.errors import AuthFailed, ProviderError, Unavailable
 from keyturn.model.sensitive import Sensitive
-from keyturn.providers.dial import CONNECT_S, NO_ANSWER
-from keyturn.providers.dial import _hold as hold
+from keyturn.providers.dial import CONNECT_S, NO_ANSWER, fail_in_time
 from keyturn.providers.names import FOR_TENANTS
 
 log = logging.getLogger("keyturn.dial")
@@ -109,7 +108,7 @@ async def connect(server: Server, rules: AddressRules, tenant: str) -> Any:
     except (OSError, ValueError) as error:  # time-outs too; ValueError: what no name can hold
         _tell(server, str(error) if isinstance(error, _Refused) else type(error).__name__)
     if not isinstance(failure, AuthFailed):
-        await hold(begun)
+        await fail_in_time(begun)
     raise failure  # here, where no library's text hangs on it
 
 

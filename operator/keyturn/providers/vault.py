@@ -88,14 +88,7 @@ class VaultProvider:
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         """Leaves out what there is no room for beside the other answers."""
         self._session.check_open()
-        unfit: dict[SourceRef, Value | ProviderError] = {}
-        for ref in refs:
-            try:
-                path_of(self._config, ref)
-            except ProviderError as error:
-                unfit[ref] = error.with_traceback(None)
-        # What no server is asked for must not stand first: the first one tells whether the server is there.
-        return unfit | await read_each([ref for ref in refs if ref not in unfit], self._get, self._room, self._tenant)
+        return await read_each(refs, partial(path_of, self._config), self._get, self._room, self._tenant)
 
     async def _get(self, ref: SourceRef, hold: Hold) -> Value:
         ask = partial(self._session.ask, limit=VALUE_LIMIT, room=hold)

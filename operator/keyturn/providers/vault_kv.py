@@ -179,10 +179,15 @@ def _absence(config: VaultConfig, ref: SourceRef, envelope: Envelope) -> Provide
         return NotFound(f"{ref} is {state} at Vault (version {read.metadata.version})", request_id=request)
     engine, _ = place(config, ref.key)
     if envelope.errors:
-        return Invalid(f"Vault has no key-value engine at {engine}; check the provider's path and namespace", request_id=request)
+        return no_engine(engine, request)
     if envelope.warnings:
         return Invalid(f"the engine at {engine} is not of version {engine.number}; set the provider's version", request_id=request)
     return NotFound(f"Vault does not have the key {ref}", request_id=request)
+
+
+def no_engine(engine: Engine, request_id: str) -> Invalid:
+    """What a 404 with an error means: no absence of a key, for which a Secret could be deleted."""
+    return Invalid(f"Vault has no key-value engine at {engine}; check the provider's path and namespace", request_id=request_id)
 
 
 def _decoded(envelope: Envelope) -> _Data | None:
@@ -210,7 +215,7 @@ def keys_of(answer: Answer, engine: Engine) -> Keys | None:
     if answer.status == 404 and not envelope.errors:
         return None
     if answer.status == 404:
-        raise Invalid(f"Vault has no key-value engine at {engine}; check the provider's path and namespace", request_id=envelope.request_id)
+        raise no_engine(engine, envelope.request_id)
     if answer.status != 200:
         raise failure(answer, envelope, f"the list of keys at {engine}")
     keys = None

@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from keyturn.model.errors import NotFound
+from keyturn.model.errors import Invalid, NotFound
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, SourceRef, Value
 from keyturn.model.vault import VaultConfig
 from keyturn.providers.dial import Answer
-from keyturn.providers.vault_kv import Engine, State, custom_of, place, value_of
+from keyturn.providers.vault_kv import Engine, State, custom_of, no_engine, place, value_of
 from keyturn.providers.vault_names import OURS, number_of, waiting
 from keyturn.providers.vault_wire import failure, unwrap
 
@@ -81,11 +81,6 @@ class Ledger:
         """Whether a version's name is that of the one that is read; '' is none."""
         return version in ({str(self.current), self.name(self.current)} if self.current else {""})
 
-    def promoted(self, version: str) -> int:
-        """The number of the copy that a promotion made of this version, 0 where there is none."""
-        note = self.notes.get(f"{AS}{version}")
-        return note.number if note and note.text == _DONE and self.is_readable(note.number) else 0
-
     @property
     def readable(self) -> list[int]:
         return [number for number in self.states if self.is_readable(number)]
@@ -119,6 +114,8 @@ def ledger_of(answer: Answer, engine: Engine, key: str, now: datetime) -> Ledger
     envelope = unwrap(answer)
     if answer.status == 404 and not envelope.errors:
         return Ledger(0, {}, {}, now, is_there=False)
+    if answer.status == 404:
+        raise no_engine(engine, envelope.request_id)
     if answer.status != 200:
         raise failure(answer, envelope, f"what it keeps about the key {key} of {engine}")
     try:
@@ -126,7 +123,7 @@ def ledger_of(answer: Answer, engine: Engine, key: str, now: datetime) -> Ledger
     except msgspec.DecodeError:
         told = None
     if told is None:
-        raise NotFound(f"what Vault keeps about the key {key} of {engine} is not as engine version 2 has it")
+        raise Invalid(f"what Vault keeps about the key {key} of {engine} is not as engine version 2 has it")
     states = {int(number): state for number, state in told.versions.items() if number.isdecimal()}
     return Ledger(told.current_version, states, notes_of(told.custom_metadata or {}), now)
 

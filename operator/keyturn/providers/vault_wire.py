@@ -18,7 +18,6 @@ from keyturn.providers.dial import NO_ANSWER, Answer
 _BEGIN: Final = re.compile(rb'\s*\{\s*"request_id"\s*:\s*"')
 _ID: Final = re.compile("[0-9a-f-]{1,64}")
 _NULL: Final = msgspec.Raw(b"null")
-_LONGEST_PAUSE_S: Final = 3600.0
 
 
 class Auth(msgspec.Struct):
@@ -87,7 +86,7 @@ def failure(answer: Answer, envelope: Envelope, what: str) -> ProviderError:
         case 404:
             return NotFound(f"Vault does not have {what}", request_id=request)
         case 429:
-            return Throttled("Vault asks for a pause", request_id=request, retry_after=_pause_s(answer))
+            return Throttled("Vault asks for a pause", request_id=request, retry_after=answer.pause_s)
         case 503:
             return Unavailable("Vault is sealed or not ready (HTTP 503)", request_id=request)
         case 412 | 472 | 473:
@@ -96,11 +95,6 @@ def failure(answer: Answer, envelope: Envelope, what: str) -> ProviderError:
             return Invalid(f"Vault cannot make sense of {what} (HTTP {status}); check path, version and key", request_id=request)
         case status:
             return Unavailable(f"Vault failed (HTTP {status})", request_id=request)
-
-
-def _pause_s(answer: Answer) -> float | None:
-    text = answer.headers.get("retry-after", "")
-    return min(float(text), _LONGEST_PAUSE_S) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def encode(path: str, what: str) -> str:

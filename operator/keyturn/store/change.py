@@ -15,44 +15,10 @@ from keyturn.model.errors import Conflict, NotFound
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.cipher import Keyring, Tampered
-from keyturn.store.rows import put_mac, secret_fields, secret_place, version_fields, version_place
+from keyturn.store.rows import Columns, check_secret, check_version, put_mac, sealed, version_place, with_secret_mac, with_version_mac
 from keyturn.store.tables import secrets, versions
 
 NO_STAGE: Final = ""
-
-Columns = dict[str, Any]
-
-
-def check_secret(ring: Keyring, row: Mapping[str, Any]) -> None:
-    """Raises `Tampered` where a row of `secrets` is not as it was written, and `UnknownKey`."""
-    place = secret_place(row["store"], row["name"])
-    ring.verify_mac(row["key_id"], place, secret_fields(row), _bytes(row["row_mac"]))
-
-
-def check_version(ring: Keyring, store: str, name: str, row: Mapping[str, Any]) -> None:
-    """Raises `Tampered` where a row of `versions` is not as it was written for this secret, and `UnknownKey`."""
-    place = version_place(store, name, row["version"])
-    ring.verify_mac(row["key_id"], place, version_fields(row), _bytes(row["row_mac"]))
-
-
-def with_secret_mac(ring: Keyring, row: Mapping[str, Any]) -> Columns:
-    """The row of `secrets` under the active key. Raises `UnknownKey`."""
-    place = secret_place(row["store"], row["name"])
-    return {**row, "key_id": ring.active, "row_mac": ring.mac(ring.active, place, secret_fields(row))}
-
-
-def with_version_mac(ring: Keyring, store: str, name: str, row: Mapping[str, Any]) -> Columns:
-    """The row of `versions`, whose value stays as it lies, under the key of that value. Raises `UnknownKey`."""
-    place = version_place(store, name, row["version"])
-    return {**row, "row_mac": ring.mac(row["key_id"], place, version_fields(row))}
-
-
-def sealed(ring: Keyring, store: str, name: str, row: Mapping[str, Any], value: Sensitive) -> Columns:
-    """The row of `versions` with its value, all under the active key. Raises `UnknownKey`."""
-    place = version_place(store, name, row["version"])
-    key_id, token = ring.seal(place, value)
-    whole = {**row, "key_id": key_id, "token": token, "put_mac": put_mac(ring, key_id, place, value)}
-    return with_version_mac(ring, store, name, whole)
 
 
 class Change:

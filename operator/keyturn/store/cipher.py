@@ -135,9 +135,9 @@ class Keyring:
         key = self._of(key_id, purpose, place)
         return hmac.digest(key.reveal(), _framed([place.framed(), *_fields(fields)]), "sha256")
 
-    def verify_mac(self, key_id: str, place: Place, fields: Mapping[str, Field], mac: object, *, purpose: Purpose = Purpose.ROW) -> None:
+    def verify_mac(self, key_id: str, place: Place, fields: Mapping[str, Field], mac: object) -> None:
         """Raises `Tampered` where the MAC is not that of these columns at this place, and `UnknownKey`. Takes the same time for any."""
-        if not hmac.compare_digest(self.mac(key_id, place, fields, purpose=purpose), mac if isinstance(mac, bytes) else b""):
+        if not hmac.compare_digest(self.mac(key_id, place, fields), mac if isinstance(mac, bytes) else b""):
             raise _tampered(place)
 
     def _fernet(self, key_id: str, purpose: Purpose, place: Place) -> Fernet:

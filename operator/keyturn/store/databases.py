@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from keyturn.model.keys import MasterKeys
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import Database, DatabaseRefused, open_database
+from keyturn.store.engine import DatabaseRefused, open_database
 from keyturn.store.keys import Keyholder
 from keyturn.store.schema import ready
 from keyturn.store.values import SqlValues
@@ -40,8 +40,7 @@ class SqlDatabases:
             raise DatabaseRefused("the operator has no database; start it with DATABASE_URL and SECRET_KEY")
         async with self._turn:
             if not self._is_open:
-                await ready(self.holder.database)
-                await self.holder.open()
+                await _proved(self.holder)
                 self._is_open = True
         return self.holder
 
@@ -52,7 +51,7 @@ class SqlDatabases:
         masters = MasterKeys.alone(key, "the key of keySecretRef")
         database = open_database(_NO_URL, connect)
         try:
-            return SqlValues(await _opened(database, masters), STORE, owns_database=True)
+            return SqlValues(await _proved(Keyholder(database, masters)), STORE, owns_database=True)
         except BaseException:
             await database.close()
             raise
@@ -63,8 +62,7 @@ class SqlDatabases:
             await self.holder.database.close()
 
 
-async def _opened(database: Database, masters: MasterKeys) -> Keyholder:
-    await ready(database)
-    holder = Keyholder(database, masters)
+async def _proved(holder: Keyholder) -> Keyholder:
+    await ready(holder.database)
     await holder.open()
     return holder

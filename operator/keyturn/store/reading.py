@@ -7,9 +7,8 @@ from sqlalchemy import Select, and_, case, func, or_, select, tuple_
 
 from keyturn.model.errors import Disabled, Invalid, NotFound, ProviderError
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Meta, SourceRef, Value, Version
-from keyturn.store.change import check_secret, check_version
 from keyturn.store.cipher import Keyring, Tampered
-from keyturn.store.rows import Row, version_place
+from keyturn.store.rows import Row, check_secret, check_version, version_place
 from keyturn.store.tables import secrets, versions
 
 STAGES: Final = frozenset((CURRENT, PREVIOUS, PENDING))
@@ -132,8 +131,7 @@ class _Answers:
             raise Invalid(f"{ref}: its value in the database has more than {LARGEST_VALUE} bytes")
         if row["token"] is None:
             return None
-        token = row["token"] if isinstance(row["token"], bytes) else b""
-        value = self._ring.open(row["key_id"], version_place(self._store, ref.key, row["version"]), token)
+        value = self._ring.open(row["key_id"], version_place(self._store, ref.key, row["version"]), row["token"])
         updated = secret["updated_at"] if is_newest else row["created_at"]
         return Value(value, str(row["version"]), updated, fingerprint_of(secret) if not ref.version else "")
 

@@ -14,7 +14,7 @@ from keyturn.store import tables
 from keyturn.store.cipher import Keyring, Place, Tampered, UnknownKey
 from keyturn.store.engine import Database
 from keyturn.store.keys import check_active
-from keyturn.store.rows import Row, put_mac, secret_fields, secret_place, version_fields, version_place
+from keyturn.store.rows import Columns, Row, check_secret, check_version, sealed, secret_place, version_place, with_secret_mac
 
 BATCH = 100
 """Rows in one transaction, which all writers wait for: about ten milliseconds."""
@@ -35,20 +35,21 @@ class _Kind:
     table: Table
     rows: Select[Any]
     place: Callable[[Row], Place]
-    moved: Callable[[Keyring, Row, Place], dict[str, Any]]
+    moved: Callable[[Keyring, Row], Columns]
 
 
-def _moved_version(ring: Keyring, row: Row, place: Place) -> dict[str, Any]:
-    ring.verify_mac(row["key_id"], place, version_fields(row), row["row_mac"])
-    value = ring.open(row["key_id"], place, row["token"])
-    key_id, token = ring.seal(place, value)
-    changed = {"key_id": key_id, "token": token, "put_mac": put_mac(ring, key_id, place, value)}
-    return {**changed, "row_mac": ring.mac(key_id, place, version_fields({**row, **changed}))}
+def _moved_version(ring: Keyring, row: Row) -> Columns:
+    store, name = row["store"], row["name"]
+    check_version(ring, store, name, row)
+    value = ring.open(row["key_id"], version_place(store, name, row["version"]), row["token"])
+    whole = sealed(ring, store, name, row, value)
+    return {column: whole[column] for column in ("key_id", "token", "put_mac", "row_mac")}
 
 
-def _moved_secret(ring: Keyring, row: Row, place: Place) -> dict[str, Any]:
-    ring.verify_mac(row["key_id"], place, secret_fields(row), row["row_mac"])
-    return {"key_id": ring.active, "row_mac": ring.mac(ring.active, place, secret_fields(row))}
+def _moved_secret(ring: Keyring, row: Row) -> Columns:
+    check_secret(ring, row)
+    whole = with_secret_mac(ring, row)
+    return {column: whole[column] for column in ("key_id", "row_mac")}
 
 
 _KINDS = (
@@ -87,7 +88,7 @@ async def _batch(connection: AsyncConnection, ring: Keyring, kind: _Kind, after:
     for row in rows:
         place = kind.place(row)
         try:
-            changes.append({"row_id": row["id"], **kind.moved(ring, row, place)})
+            changes.append({"row_id": row["id"], **kind.moved(ring, row)})
         except (Tampered, UnknownKey):
             broken.append(place)
     if changes:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyturn.model.errors import Invalid, KeyturnError, NotFound, ProviderError, Unavailable
 from keyturn.model.material import CURRENT, PENDING, Cap, Meta, SourceRef, Survey, Value, Version
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.change import Change, check_secret, check_version
+from keyturn.store.change import Change
 from keyturn.store.cipher import UnknownKey
 from keyturn.store.keys import Keyholder, KeyMoved, check_active
 from keyturn.store.reading import (
@@ -31,6 +31,7 @@ from keyturn.store.reading import (
     survey_query,
     version_of,
 )
+from keyturn.store.rows import check_secret, check_version
 from keyturn.store.tables import secrets, versions
 
 log = logging.getLogger("keyturn.store")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Final, Never
+from typing import Never
 
 from keyturn.model.material import CURRENT, Cap
 from keyturn.ports import Provider
@@ -124,7 +124,3 @@ class Bench:
 
     def _lacking(self, need: Need) -> Never:
         raise NotImplementedError(f"{type(self).__name__} has to bring {need.value}, or to say in `lacks` why not: Need.{need.name}")
-
-
-WRITES: Final = Cap.PUT | Cap.CAS | Cap.DELETE | Cap.UNDELETE
-"""What takes a `Writer`."""
