@@ -23,6 +23,7 @@ from keyturn.ports import Provider
 from keyturn.providers.guard import Observer
 from keyturn.providers.own_credentials import OwnCredentials
 from keyturn.providers.registry import Surroundings, build
+from keyturn.store.custody import shut
 
 if TYPE_CHECKING:
     from keyturn.store.databases import SqlDatabases
@@ -106,6 +107,7 @@ class Given:
 
 def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, addresses: AddressRules = _ANYWHERE) -> Given:
     """Reads it, by the rules of an operator or of a program. Raises `Rejected`, `MissingExtra`, and as the master keys are refused."""
+    shut()  # before anything is taken: the kernel shows a process's first environment for as long as it lives
     default = default_provider(environment, reach, addresses)
     # A program's DATABASE_URL can mean any database, unless it says that its secrets are there.
     is_meant = isinstance(default.config, DatabaseConfig) or not reach.is_own

@@ -5,6 +5,7 @@ import compileall
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from bench.pace import Pace
@@ -58,6 +59,7 @@ def main() -> int:
 
 def bench(objects: int, times: int, provider: str, pace: Pace) -> Measurement:
     """All runs, each on a rig of its own. Raises ControlPlaneError, TimeoutError."""
+    tempfile.gettempdir()  # tries the folder by writing to it, and a Ctrl-C in the middle of that would leave the file
     find_or_build()
     compileall.compile_dir(ROOT / "operator", quiet=1)  # as an installation would: no start pays for it
     each = []

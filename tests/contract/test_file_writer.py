@@ -1,6 +1,7 @@
 """What a writer of files does that no other writer does: links, other people's files, what it keeps, and what it shows of that."""
 
 import fcntl
+import json
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -256,3 +257,26 @@ async def test_after_close_nothing_is_written(writing: FileWriter, shop: Path) -
             await call
     assert (shop / "inside").exists()
     assert not (shop / "db").exists()
+
+
+@pytest.mark.parametrize(
+    "doing", [{"source": ".new", "clean": ["/../../secret"]}, {"source": "/../../secret"}, {"source": "", "clean": []}]
+)
+async def test_what_others_wrote_into_the_state_moves_and_removes_nothing(
+    writing: FileWriter, shop: Path, doing: dict[str, object]
+) -> None:
+    await writing.put(KEY, OLD, token=TOKENS[0])
+    place = shop / "db" / KEPT / "password.state"
+    place.write_text(json.dumps({"names": {}, "puts": {}, "is_deleted": False, "doing": doing}))
+    before = sorted(path for path in shop.parent.rglob("*") if "lock" not in path.name)
+    with pytest.raises(Invalid, match="is damaged; remove it"):
+        await writing.put(KEY, NEW, token=TOKENS[1])
+    assert sorted(path for path in shop.parent.rglob("*") if "lock" not in path.name) == before
+    assert await text(writing) == "kt-canary-old"
+
+
+async def test_a_state_without_an_end_of_brackets_is_damaged(writing: FileWriter, shop: Path) -> None:
+    await writing.put(KEY, OLD, token=TOKENS[0])
+    (shop / "db" / KEPT / "password.state").write_text("[" * 100_000)
+    with pytest.raises(Invalid, match="is damaged; remove it"):
+        await writing.put(KEY, NEW, token=TOKENS[1])

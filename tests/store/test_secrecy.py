@@ -2,8 +2,11 @@
 
 import hashlib
 import logging
+import os
+import stat
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +14,8 @@ from canary.birds import Canary
 from keyturn.model.errors import KeyturnError, ProviderError
 from keyturn.model.material import PENDING, SourceRef, Value
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import open_database
-from store.places import Place, token
+from keyturn.store.engine import DatabaseRefused, open_database
+from store.places import Place, sqlite_place, token
 
 HASHES: tuple[Callable[[bytes], "hashlib._Hash"], ...] = (hashlib.md5, hashlib.sha1, hashlib.sha256, hashlib.sha512, hashlib.blake2b)
 
@@ -86,3 +89,20 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, can
         open_database(Sensitive.of(url.format(canary("password"))))
     assert "database" in str(refused.value)
     assert "kt-canary" not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_a_database_in_a_file_is_its_owners_alone(tmp_path: Path) -> None:
+    former = os.umask(0o022)
+    try:
+        async with sqlite_place(tmp_path) as place:
+            await place.migrate()
+            values = await place.values()
+            await values.put("db", Sensitive.of("kt-canary-db"), token=token())
+            assert {stat.S_IMODE(file.stat().st_mode) for file in os.scandir(tmp_path)} == {0o600}
+    finally:
+        os.umask(former)
+
+
+def test_a_url_that_names_a_plugin_is_refused() -> None:
+    with pytest.raises(DatabaseRefused, match="plugin"):
+        open_database(Sensitive.of("postgresql://h/d?plugin=kt"))

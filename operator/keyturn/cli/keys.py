@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keyturn.store.rotation import Standing
 
 WAIT_S = 120.0
+_LONGEST = 70
 _NO_KEY = "the database has no key yet: the first one is made when it is first used"
 
 
@@ -84,12 +85,17 @@ async def _status() -> None:
         click.echo(line)
 
 
+def _shown(text: str) -> str:
+    """What stands in the database, on one line: whoever writes there must not write on the terminal."""
+    return text if text.isprintable() and len(text) <= _LONGEST else repr(text)[:_LONGEST]
+
+
 def _told(found: "Standing") -> Iterator[str]:
     names = {key.id for key in found.keys}
     for key in found.keys:
-        yield f"key {key.id}: {key.state}, {found.rows[key.id]} rows, since {key.created_at:%Y-%m-%d %H:%M} UTC"
+        yield f"key {_shown(key.id)}: {_shown(key.state)}, {found.rows[key.id]} rows, since {key.created_at:%Y-%m-%d %H:%M} UTC"
     for lost in sorted(set(found.rows) - names):
-        yield f"key {lost}: lost, and {found.rows[lost]} rows need it; restore encryption_keys from a backup"
+        yield f"key {_shown(lost)}: lost, and {found.rows[lost]} rows need it; restore encryption_keys from a backup"
     for replica in found.replicas:
         cannot = sorted(names - replica.key_ids)
         state = "live" if replica.is_live else f"silent since {replica.seen_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -73,10 +73,7 @@ def get(name: str, version: str, path: str) -> None:
     given = _given()
     with _told(f"cannot get {name} from {_default(given)}"):
         value = asyncio.run(_get(given, SourceRef(name, version), path))
-    sys.stdout.buffer.write(value.reveal())
-    if sys.stdout.isatty():
-        sys.stdout.buffer.write(b"\n")
-    sys.stdout.buffer.flush()
+    _print(value)
 
 
 @click.command("set")
@@ -89,7 +86,7 @@ def put(name: str, expect: str | None) -> None:
     printf %s "$VALUE" | keyturn set NAME
     """
     given = _given()
-    data = _typed(name) if sys.stdin.isatty() else _piped()
+    data = _typed(name) if sys.stdin and sys.stdin.isatty() else _piped()
     with _told(f"cannot set {name} at {_default(given)}"):
         version = asyncio.run(_put(given, name, data, expect))
     ending = "; it ends in a newline" if data.reveal().endswith(b"\n") else ""
@@ -112,7 +109,7 @@ def _given() -> Given:
     given = take(os.environ)
     logger = logging.getLogger(LOGGER)
     # Whoever sits at a terminal knows what they do; everywhere else the lines go where errors go.
-    if not sys.stderr.isatty() and not logger.handlers:
+    if sys.stderr and not sys.stderr.isatty() and not logger.handlers:
         lines = logging.StreamHandler(sys.stderr)
         lines.setFormatter(AuditLines())
         logger.addHandler(lines)
@@ -121,12 +118,29 @@ def _given() -> Given:
     return given
 
 
+def _print(value: Sensitive) -> None:
+    problem = "standard output is closed"
+    if sys.stdout:
+        try:
+            sys.stdout.buffer.write(value.reveal() + (b"\n" if sys.stdout.isatty() else b""))
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            problem = f"standard output takes no value: {os.strerror(error.errno or 0)}"
+        else:
+            return
+    raise CallFailed(problem)
+
+
 def _typed(name: str) -> Sensitive:
-    return Sensitive.of(click.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
+    try:
+        return Sensitive.of(click.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
+    except UnicodeError:
+        problem = "what was typed is not in the terminal's encoding; give the value on standard input"
+    raise NoValue(problem)
 
 
 def _piped() -> Sensitive:
-    data = sys.stdin.buffer.read(LARGEST + 1)
+    data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin else b""
     if not data:
         raise NoValue('no value came on standard input; write printf %s "$VALUE" | keyturn set NAME')
     if len(data) > LARGEST:

@@ -20,9 +20,8 @@ from typing import Final
 from keyturn.model.errors import Invalid, ProviderError, Unavailable
 from keyturn.providers.beneath import FLAGS, FOLDER_FLAGS, opener
 from keyturn.providers.file_sources import KEPT, read_all, refuse_unfit
-from keyturn.providers.file_state import STATE, Doing, State, ident, name_of
+from keyturn.providers.file_state import DELETED, LAST, NEW, PENDING, PREVIOUS, STATE, Doing, State, ident, name_of
 
-NEW, LAST, PREVIOUS, PENDING, DELETED = ".new", ".last", ".previous", ".pending", ".deleted"
 _SAVING: Final = ".saving"
 _LOCK: Final = "lock"
 _LOCKED_S: Final = 5.0
@@ -163,7 +162,7 @@ class Kept:
             return State.of(self.read(STATE))
         except FileNotFoundError:
             return State()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             problem = f"{KEPT}/{self._name}{STATE} is damaged; remove it, and names of versions and what is pending are lost"
         raise Invalid(problem)
 

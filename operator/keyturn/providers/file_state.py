@@ -14,6 +14,8 @@ from keyturn.providers.beneath import FLAGS, LOOK_FLAGS, opener
 from keyturn.providers.file_sources import KEPT, read_all
 
 STATE: Final = ".state"
+NEW, LAST, PREVIOUS, PENDING, DELETED = ".new", ".last", ".previous", ".pending", ".deleted"
+_SLOTS: Final = {NEW, LAST, PREVIOUS, PENDING, DELETED}
 
 
 @dataclass(slots=True)
@@ -28,6 +30,12 @@ class Doing:
     clean: list[str] = field(default_factory=list)
     put: str = ""
 
+    def __post_init__(self) -> None:
+        # It is read from a file that others may have written, and says what is renamed and removed.
+        if self.source not in _SLOTS or not set(self.clean) <= _SLOTS:
+            message = "names a file that is none of ours"
+            raise ValueError(message)
+
 
 @dataclass(slots=True)
 class State:
@@ -40,7 +48,7 @@ class State:
 
     @classmethod
     def of(cls, text: bytes) -> Self:
-        """Raises `ValueError`, `TypeError` or `KeyError` where this is none."""
+        """Raises `ValueError`, `TypeError`, `KeyError` or `RecursionError` where this is none."""
         told: dict[str, Any] = json.loads(text)
         names, puts = ({str(key): (str(one), str(two)) for key, (one, two) in told[part].items()} for part in ("names", "puts"))
         return cls(names, puts, bool(told["is_deleted"]), Doing(**told["doing"]) if told["doing"] else None)
@@ -66,7 +74,7 @@ def state_beside(folder: int, key: str) -> State:
         return State()
     try:
         return State.of(read_all(descriptor, os.fstat(descriptor).st_size, key))
-    except (ValueError, TypeError, KeyError, AttributeError, ProviderError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ProviderError):
         return State()
     finally:
         os.close(descriptor)

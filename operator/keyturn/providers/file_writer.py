@@ -17,9 +17,9 @@ from keyturn.model.material import CURRENT, Cap, SourceRef, Value, Version
 from keyturn.model.order import FileFormat
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.file import FileProvider
-from keyturn.providers.file_kept import DELETED, LAST, NEW, PENDING, PREVIOUS, Kept, opened
+from keyturn.providers.file_kept import Kept, opened
 from keyturn.providers.file_sources import MAX_BYTES, FolderSource, open_place
-from keyturn.providers.file_state import Doing, is_found, name_of, state_beside
+from keyturn.providers.file_state import DELETED, LAST, NEW, PENDING, PREVIOUS, Doing, is_found, name_of, state_beside
 from keyturn.providers.put_mark import Mark, check_stage, mark
 
 _KEPT_PUTS: Final = 64

@@ -114,7 +114,7 @@ class KubernetesProvider:
                 continue
             page = await _worked(answer, partial(self._page, answer))
             metas = page.metas()
-            seen += len(metas)
+            seen += max(1, len(metas))  # a page without any counts too, else they need have no end
             yield metas
             token = page.token
             if not token:

@@ -22,6 +22,7 @@ from keyturn.model.errors import AuthFailed, ProviderError, Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import CONNECT_S, NO_ANSWER, fail_in_time
 from keyturn.providers.names import FOR_TENANTS
+from keyturn.providers.sql_relay import LOOPBACK, Relay
 
 log = logging.getLogger("keyturn.dial")
 
@@ -130,21 +131,39 @@ async def _address(host: str, rules: AddressRules, tenant: str) -> str:
     return random.choice(found)  # noqa: S311  # no secret
 
 
+class _Relayed(psycopg.AsyncConnection[Any]):
+    """A connection that ends its relay."""
+
+    relay: Relay | None = None
+
+    async def close(self) -> None:
+        await super().close()
+        if self.relay is not None:
+            await self.relay.end()
+
+
 async def _connect(server: Server, address: str) -> Any:
     options: dict[str, Any] = {"prepare_threshold": None, **_NOTHING_OF_OURS, **_ALIVE}
     if server.mode == "verify-full":
         options["sslrootcert"] = _trusted()
-    return await psycopg.AsyncConnection.connect(
-        host=server.host,
-        hostaddr=address,
-        port=server.port,
-        user=server.user,
-        password=server.password.reveal().decode(),
-        dbname=server.name,
-        sslmode=server.mode,
-        connect_timeout=max(2, int(CONNECT_S)),
-        **options,
-    )
+    relay = Relay(address, server.port, CONNECT_S)
+    try:
+        made = await _Relayed.connect(
+            host=server.host,
+            hostaddr=LOOPBACK,
+            port=await relay.listen(),
+            user=server.user,
+            password=server.password.reveal().decode(),
+            dbname=server.name,
+            sslmode=server.mode,
+            connect_timeout=max(2, int(CONNECT_S)),
+            **options,
+        )
+    except BaseException:
+        await relay.end()
+        raise
+    made.relay = relay
+    return made
 
 
 def _trusted() -> str:

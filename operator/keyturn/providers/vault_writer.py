@@ -6,6 +6,7 @@ into bodies alone.
 """
 
 import asyncio
+import hmac
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -243,7 +244,8 @@ def _is_object(data: Sensitive) -> bool:
 
 def _is_same(one: Sensitive, other: Sensitive) -> bool:
     try:
-        return bool(msgspec.json.decode(one.reveal()) == msgspec.json.decode(other.reveal()))
+        # As text again: by value, Python takes true for 1.
+        return hmac.compare_digest(*(msgspec.json.encode(msgspec.json.decode(each.reveal()), order="sorted") for each in (one, other)))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return one == other
 

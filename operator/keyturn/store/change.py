@@ -19,6 +19,7 @@ from keyturn.store.rows import Columns, check_secret, check_version, put_mac, se
 from keyturn.store.tables import secrets, versions
 
 NO_STAGE: Final = ""
+_LAST_SEQ: Final = 1 << 62
 
 
 class Change:
@@ -38,8 +39,11 @@ class Change:
         found = [dict(row) for row in asked.mappings()]
         for row in found:
             check_secret(ring, row)
-        seq = await connection.scalar(select(func.coalesce(func.max(secrets.c.change_seq), 0) + 1))
-        return cls(connection, ring, found[0] if found else _new(store, name, now), int(seq or 1), now)
+        seq = await connection.scalar(select(func.coalesce(func.max(secrets.c.change_seq), 0)))
+        last = int(seq or 0)
+        if last >= _LAST_SEQ:
+            raise Tampered("a change_seq of application_secrets is higher than any change made it; restore the table from a backup")
+        return cls(connection, ring, found[0] if found else _new(store, name, now), last + 1, now)
 
     @property
     def _is_known(self) -> bool:

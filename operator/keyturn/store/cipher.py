@@ -12,7 +12,9 @@ import enum
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Never, TypeAlias
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -24,7 +26,9 @@ from keyturn.model.sensitive import Sensitive
 
 KDF = "pbkdf2-hmac-sha256"
 ITERATIONS = 600_000
-MOST_ITERATIONS = 10_000_000
+_DERIVING = ThreadPoolExecutor(1, "keyturn-derive")
+"""Of its own, and one: a database that somebody filled with keys must not keep the threads that all others use."""
+MOST_ITERATIONS = 2_000_000
 """More than anybody would write, less than would keep a start busy for long: the number comes from the database."""
 
 SALT_BYTES, KEY_BYTES = 16, 32
@@ -72,7 +76,8 @@ class Place:
 
 async def derive(words: Sensitive, salt: bytes, iterations: int) -> Sensitive:
     """The key that these words are for this salt. Takes a fifth of a second of a thread, and none of the event loop."""
-    return Sensitive(await asyncio.to_thread(hashlib.pbkdf2_hmac, "sha256", words.reveal(), salt, iterations, KEY_BYTES))
+    work = partial(hashlib.pbkdf2_hmac, "sha256", words.reveal(), salt, iterations, KEY_BYTES)
+    return Sensitive(await asyncio.get_running_loop().run_in_executor(_DERIVING, work))
 
 
 class Keyring:

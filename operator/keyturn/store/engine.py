@@ -6,8 +6,9 @@ and neither are statements and what is bound to them.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -134,16 +135,32 @@ def parsed(url: Sensitive) -> URL:
         raise DatabaseRefused("the database's URL begins with something else than postgresql:// or sqlite:///; no other is supported")
     if driver.startswith("sqlite") and (found.database or ":memory:") == ":memory:":
         raise DatabaseRefused("the database's URL names no file: what is kept in memory is lost; write sqlite:////PATH/TO/FILE")
+    if "plugin" in found.query:
+        raise DatabaseRefused("the database's URL names a plugin, which would be code of somebody's; leave it out")
     return found.set(drivername=driver)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no right to look, or a name that is too long
+        return False
 
 
 def _sqlite(url: URL) -> AsyncEngine:
     path = Path(url.database or "")
-    if url.query or not path.parent.is_dir():
+    if url.query or not _is_folder(path.parent):
         raise DatabaseRefused(f"the folder {path.parent} of the database is not there; make it, or mount a volume there")
     engine = create_async_engine(
         url, hide_parameters=True, pool_size=POOL, max_overflow=0, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S}
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def make(*_: object) -> None:
+        # Names, tags and tokens are nobody else's; SQLite gives its other files the mode of this one. Where it cannot be made,
+        # SQLite says so.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:

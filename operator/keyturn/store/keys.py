@@ -23,6 +23,7 @@ from keyturn.store.engine import Database
 
 ACTIVE, DECRYPT_ONLY = "active", "decrypt_only"
 _CHECKED = Sensitive(b"keyturn")
+_MOST_KEYS = 16
 _SHOWN = 70  # signs of an id, which is shorter if we wrote it
 _CONTENT = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.keys, tables.replicas))
 _SEALED = tuple(table for table in _CONTENT if "key_id" in table.c)
@@ -62,7 +63,7 @@ class KeyRow:
     def is_sound(self) -> bool:
         """Whether it can be worked with at all: whoever has the database may have written anything there."""
         kinds = (type(self.salt), type(self.check_token), type(self.iterations))
-        return self.kdf == KDF and kinds == (bytes, bytes, int) and 1 <= self.iterations <= MOST_ITERATIONS
+        return self.kdf == KDF and kinds == (bytes, bytes, int) and len(self.salt) == SALT_BYTES and 1 <= self.iterations <= MOST_ITERATIONS
 
 
 def place_of(key_id: str) -> Place:
@@ -242,6 +243,8 @@ def check_whole(rows: Sequence[KeyRow], used: Collection[str]) -> None:
     if lost or not rows:
         named = ", ".join(sorted(repr(key_id)[:_SHOWN] for key_id in lost)) or "any key"
         raise KeyLost(f"encryption_keys has no row for {named}, and the database is not empty: restore that table from a backup")
+    if len(rows) > _MOST_KEYS:
+        raise KeyLost(f"encryption_keys has more than {_MOST_KEYS} rows, which no rotation leaves: restore that table from a backup")
     if sum(row.is_active for row in rows) != 1:
         raise KeyLost("encryption_keys must have one row that is active, and only one: restore that table from a backup")
 

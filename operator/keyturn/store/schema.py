@@ -65,7 +65,9 @@ def newest() -> str:
 
 def _refuse_newer(found: str) -> None:
     if found and found not in {step.revision for step in _STEPS.walk_revisions()}:
-        raise DatabaseRefused(f"the database's schema ({found}) is of a newer Keyturn than this; run that version, or restore a backup")
+        raise DatabaseRefused(
+            f"the database's schema ({repr(found)[:70]}) is of a newer Keyturn than this; run that version, or restore a backup"
+        )
 
 
 def _revision(connection: Connection) -> str:
