@@ -67,7 +67,7 @@ def surroundings(*roots: str, references: References | None = None) -> Surroundi
 def make(request: pytest.FixtureRequest, config: ProviderConfig, tmp_path: Path) -> Callable[[], Provider]:
     around = surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
     if request.param == "bare":
-        return lambda: registry._open(config, CLUSTER, around)
+        return lambda: registry._open(config, CLUSTER, around, "", Access.READ_ONLY)
     return lambda: registry.build(ProviderOrder(config), kind=CLUSTER, around=around)
 
 

@@ -92,7 +92,7 @@ async def test_a_rotation_that_is_killed_anywhere_loses_nothing_and_goes_on(plac
     assert whole.returncode == 0, whole.errors
     old, new = new, secrets.token_urlsafe(48)
     kills, halfway, total = 0, 0, effort(8, 50)
-    while kills < total:
+    while kills < total or not halfway:  # chance may leave the middle out for a while
         after = chance.randrange(len(whole.lines))
         ran = await rotate(place, new, old, after, chance.choice((0.0, chance.uniform(0, 0.05))) if after else chance.uniform(0, 1.5))
         assert ran.returncode in {0, -9}, ran.errors
@@ -101,7 +101,7 @@ async def test_a_rotation_that_is_killed_anywhere_loses_nothing_and_goes_on(plac
         halfway += len(found.keys) == 2
         if ran.returncode == 0 or (len(found.keys) == 1 and ran.lines[-1:] and ran.lines[-1].startswith(("dropped", "done"))):
             old, new = new, secrets.token_urlsafe(48)
-    assert halfway
+
     ended = await rotate(place, new, old)
     assert ended.returncode == 0, ended.errors
     assert len((await check(place, new, "")).keys) == 1

@@ -157,10 +157,10 @@ def _sqlite(url: URL) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def make(*_: object) -> None:
-        # Names, tags and tokens are nobody else's; SQLite gives its other files the mode of this one. Where it cannot be made,
-        # SQLite says so.
+        # Names, tags and tokens are nobody else's; SQLite gives its other files the mode of this one. Never one that is there:
+        # to close it would take the locks of all connections that this process has to it. What hinders it, SQLite says itself.
         with suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
