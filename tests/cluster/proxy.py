@@ -194,6 +194,10 @@ class Proxy:
             [self.port] = [address[1] for address in runner.addresses]
             up.set()
             await asyncio.to_thread(stop.wait)
+            # Nobody waits for a farewell by TLS: the loop ends before one could come.
+            for connection in runner.server.connections if runner.server else ():
+                if connection.transport is not None:
+                    connection.transport.abort()
             await runner.cleanup()
 
     async def _pass(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
@@ -213,18 +217,25 @@ class Proxy:
             held.asked.append(asked)
             await asyncio.to_thread(held.gone.wait)
         async with session.request(request.method, self._target + request.path_qs, headers=headers, data=body or None) as answer:
-            passed = web.StreamResponse(status=answer.status)
-            passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
-            await passed.prepare(request)
-            task = asyncio.current_task()
-            assert task is not None
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
-            async for chunk in answer.content.iter_any():
-                await self._pass_stall(asked)
-                await passed.write(chunk)
-            await passed.write_eof()
-            return passed
+            try:
+                return await self._answer(asked, request, answer)
+            finally:
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
+
+    async def _answer(self, asked: Asked, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        passed = web.StreamResponse(status=answer.status)
+        passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
+        await passed.prepare(request)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+        async for chunk in answer.content.iter_any():
+            await self._pass_stall(asked)
+            await passed.write(chunk)
+        await passed.write_eof()
+        return passed
 
 
 def _asked(request: web.Request) -> Asked:
