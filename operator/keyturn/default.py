@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.decide.address import AddressRules
-from keyturn.decide.defaults import DATABASE_URL, SECRETS, default_provider
+from keyturn.decide.defaults import DATABASE_URL, default_provider, secret_variables
 from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
@@ -112,7 +112,7 @@ def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, address
     # A program's DATABASE_URL can mean any database, unless it says that its secrets are there.
     is_meant = isinstance(default.config, DatabaseConfig) or not reach.is_own
     databases = LateDatabases(_own_database(environment) if is_meant and environment.get(DATABASE_URL, "").strip() else None)
-    for name in SECRETS:
+    for name in secret_variables(default.word, reach):
         environment.pop(name, None)
     return Given(default, databases)
 

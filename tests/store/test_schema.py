@@ -1,6 +1,7 @@
 """Migrations lead to the tables that the code works with, and back, on both databases."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -106,6 +107,23 @@ async def test_the_command_makes_the_tables_and_grants_them(empty_place: Place) 
     values = await empty_place.values()
     await values.put("db", VALUE, token=token())
     assert SourceRef("db") in await values.get_many([SourceRef("db")])
+
+
+async def test_a_user_of_any_name_is_granted_wherever_the_url_names_it(empty_place: Place) -> None:
+    if empty_place.server is None or empty_place.own is None:
+        return  # a file has no users
+    role = f'{empty_place.own.user}\'s %(odd)s "role":one'
+    quoted = '"' + role.replace('"', '""') + '"'
+    empty_place.server.execute(f"CREATE ROLE {quoted}")
+    try:
+        urls = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": f"postgresql:///any?{urlencode({'user': role})}"}
+        assert await _in_thread(urls) == (0, f"the schema is 0001, and was not there; {role} has what the operator needs\n")
+        asked = "SELECT has_table_privilege(:role, 'replicas', 'DELETE'), has_schema_privilege(:role, 'public', 'USAGE')"
+        assert [tuple(row) for row in await empty_place.execute(asked, role=role)] == [(True, True)]
+        assert (await _in_thread(urls | {"DATABASE_URL": "postgresql:///any"}))[0] == 1
+    finally:
+        for statement in (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}"):
+            empty_place.server.execute(statement, empty_place.own.name)
 
 
 async def test_one_url_alone_is_the_owners(empty_place: Place) -> None:

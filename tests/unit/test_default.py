@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from keyturn import app
+from keyturn.decide.reach import Reach
 from keyturn.default import opened, take
 from keyturn.model.errors import AuthFailed, MissingExtra, Rejected
 from keyturn.model.ids import Carrier, KeyRef
@@ -19,10 +20,26 @@ VAULT = {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "https://vault:8200
 
 
 def test_what_is_secret_is_not_in_the_environment_any_more() -> None:
-    environment = VAULT | {"VAULT_SECRET_ID": VALUE, "DATABASE_OWNER_URL": VALUE, "STRIPE": "stays"}
+    environment = VAULT | {"VAULT_SECRET_ID": VALUE, "STRIPE": "stays"}
     given = take(environment)
     assert [held.reveal().decode() for held in given.default.credentials.values()] == [VALUE]
     assert environment == {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "https://vault:8200", "STRIPE": "stays"}
+
+
+OTHERS = {"DATABASE_OWNER_URL": VALUE, "SECRET_KEY": VALUE, "SECRET_KEY_PREVIOUS": VALUE}
+
+
+def test_a_program_keeps_what_its_provider_has_no_use_for() -> None:
+    """A web framework has a SECRET_KEY of its own, and it may be what is asked for."""
+    environment = VAULT | OTHERS
+    take(environment)
+    assert environment.keys() == {"SECRETS_PROVIDER", "VAULT_URL"} | OTHERS.keys()
+
+
+def test_an_operator_keeps_no_secret_at_all() -> None:
+    environment = VAULT | OTHERS
+    take(environment, Reach())
+    assert environment.keys() == {"SECRETS_PROVIDER", "VAULT_URL"}
 
 
 def test_the_database_url_of_a_program_may_mean_anything() -> None:

@@ -33,13 +33,15 @@ def upgrade() -> None:
 
 
 async def _upgrade(owner: Sensitive, user: Sensitive) -> str:
-    from keyturn.store.engine import open_database, parsed
+    from keyturn.store.engine import open_database, user_of
     from keyturn.store.schema import migrate
 
-    role = (parsed(user).username or "") if user else ""
+    role = user_of(user) if user else ""
     database = open_database(owner)
+    if user and not role and not database.is_sqlite:
+        raise NoDatabase(f"{URL} names no user who could be granted anything; write it as postgresql://USER:PASSWORD@HOST/NAME")
     try:
-        before, after = await migrate(database, grant_to=role if role != parsed(owner).username else "")
+        before, after = await migrate(database, grant_to=role if role != user_of(owner) else "")
     finally:
         await database.close()
     done = f"the schema is {after}" + (" already" if before == after else f", and was {before or 'not there'}")

@@ -6,7 +6,7 @@ no message quotes what could be secret, nor anything else that stands in a varia
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from keyturn.decide.address import AddressRules, check_scheme
@@ -27,10 +27,10 @@ FILE_PATH: Final = "SECRETS_FILE_PATH"
 FILE_FORMAT: Final = "SECRETS_FILE_FORMAT"
 DATABASE_URL: Final = "DATABASE_URL"
 
-SECRETS: Final = (
-    DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS, "VAULT_TOKEN", "VAULT_SECRET_ID",
-)  # fmt: skip
-"""Variables that are secret themselves: whoever reads them takes them out of the environment."""
+_SECRETS: Final = {
+    "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS),
+    "hashicorp_vault": ("VAULT_TOKEN", "VAULT_SECRET_ID"),
+}
 
 BUILT: Final = ("env", "file", "database", "hashicorp_vault")
 _PLANNED: Final = frozenset({"aws_secrets_manager", "azure_key_vault", "google_secret_manager"})
@@ -60,6 +60,14 @@ def default_provider(environment: Environment, reach: Reach, addresses: AddressR
     if word in _PLANNED:
         raise Rejected(f"{PROVIDER}: {word} is not available in this version of Keyturn; set it to one of {known}")
     raise Rejected(f"{PROVIDER}: is none of the providers that there are; set it to one of {known}")
+
+
+def secret_variables(word: str, reach: Reach) -> Collection[str]:
+    """Those that are secret themselves, which whoever reads them takes out of the environment.
+
+    An operator has no other use for any of them. A program may: only what its provider logs in with goes.
+    """
+    return _SECRETS.get(word, ()) if reach.is_own else [name for names in _SECRETS.values() for name in names]
 
 
 def _given(environment: Environment, name: str) -> str:

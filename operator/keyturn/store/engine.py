@@ -140,6 +140,13 @@ def parsed(url: Sensitive) -> URL:
     return found.set(drivername=driver)
 
 
+def user_of(url: Sensitive) -> str:
+    """Whom it logs in as; '' where it does not say. Raises `DatabaseRefused`."""
+    found = parsed(url)
+    asked = found.username or found.query.get("user", "")
+    return asked if isinstance(asked, str) else asked[-1]  # libpq takes the last of many
+
+
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()

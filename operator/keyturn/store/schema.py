@@ -86,9 +86,9 @@ def _migrate(connection: Connection, to: str) -> None:
 
 
 async def _grant(connection: AsyncConnection, role: str) -> None:
-    quoted = connection.dialect.identifier_preparer.quote_identifier(role)
-    schema = await connection.scalar(text("SELECT quote_ident(current_schema())"))
-    await connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}"))
-    await connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted}"))
-    for table, rights in _GRANTS.items():
-        await connection.execute(text(f"GRANT {rights} ON {table} TO {quoted}"))
+    """The server quotes the names: they are the user's, and may have any sign."""
+    schema = "format('ON SCHEMA %I', current_schema())", "format('ON ALL SEQUENCES IN SCHEMA %I', current_schema())"
+    rights = [("USAGE", where) for where in schema] + [(given, f"'ON {table}'") for table, given in _GRANTS.items()]
+    for given, where in rights:
+        statement = await connection.scalar(text(f"SELECT format('GRANT {given} %s TO %I', {where}, cast(:role AS text))"), {"role": role})
+        await connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

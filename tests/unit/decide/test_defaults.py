@@ -3,7 +3,7 @@
 import pytest
 
 from keyturn.decide.address import AddressRules
-from keyturn.decide.defaults import SECRETS, default_provider
+from keyturn.decide.defaults import default_provider, secret_variables
 from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
@@ -157,5 +157,10 @@ def test_namespaces_are_admitted_as_listed_and_none_by_default(listed: str, admi
     assert order.access is Access.READ_ONLY
 
 
-def test_what_is_secret_itself_is_listed_to_be_taken_away() -> None:
-    assert {"DATABASE_URL", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "VAULT_TOKEN", "VAULT_SECRET_ID"} <= set(SECRETS)
+def test_an_operator_takes_all_that_is_secret_away_and_a_program_what_it_uses() -> None:
+    every = {"DATABASE_URL", "DATABASE_OWNER_URL", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "VAULT_TOKEN", "VAULT_SECRET_ID"}
+    assert set(secret_variables("env", Reach())) == every
+    program = Reach(is_own=True)
+    assert not secret_variables("env", program)
+    assert set(secret_variables("hashicorp_vault", program)) == {"VAULT_TOKEN", "VAULT_SECRET_ID"}
+    assert set(secret_variables("database", program)) == every - {"VAULT_TOKEN", "VAULT_SECRET_ID"}
