@@ -117,10 +117,15 @@ class Admin:
         bound = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"]}
         self.call("POST", f"auth/{mount}/role/{role}", bound | {"token_policies": list(policies), **more})
 
-    def kubernetes_role(self, mount: str, role: str, api_server: str, ca_pem: bytes, policies: Sequence[str], **more: Any) -> None:
-        """A role of the method kubernetes, whose tokens that API server reviews; any ServiceAccount has it."""
+    def kubernetes_role(
+        self, mount: str, role: str, api_server: str, ca_pem: bytes, policies: Sequence[str], *, reviewer: str = "", **more: Any
+    ) -> None:
+        """A role of the method kubernetes, whose tokens that API server reviews; any ServiceAccount has it unless ``more`` binds it.
+
+        ``reviewer``: the token that asks for the review; '' is the one that logs in.
+        """
         config = {"kubernetes_host": api_server, "kubernetes_ca_cert": ca_pem.decode(), "disable_local_ca_jwt": True}
-        self.call("POST", f"auth/{mount}/config", config)
+        self.call("POST", f"auth/{mount}/config", config | ({"token_reviewer_jwt": reviewer} if reviewer else {}))
         bound = {"bound_service_account_names": "*", "bound_service_account_namespaces": "*"}
         self.call("POST", f"auth/{mount}/role/{role}", bound | {"token_policies": list(policies), **more})
 

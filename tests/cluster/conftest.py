@@ -8,9 +8,10 @@ import pytest
 
 from canary import Canary, issue
 from cluster.api import Api, ApiError
-from cluster.place import Ear, Place
+from cluster.place import Ear, Place, closed
 from cluster.process import Operator
 from cluster.shop import Shop
+from cluster.tenants import Tenants
 from controlplane.installation import NAMESPACE, SERVICE_ACCOUNT, Installation
 from controlplane.plane import ControlPlane
 from keyturn.kube.client import Client
@@ -115,7 +116,22 @@ async def client(own_home: ControlPlane) -> AsyncIterator[Client]:
     """As the operator's ServiceAccount, with the rights of deploy/ and no others."""
     made = Client(load(str(own_home.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT))))
     yield made
-    await made.close()
+    await closed(made)
+
+
+@pytest.fixture
+def tenants(own_home: ControlPlane, own_shop: Shop) -> Iterator[Tenants]:
+    made = Tenants(own_shop.api, own_home, own_shop).open()
+    yield made
+    with suppress(ApiError):
+        made.close()
+
+
+@pytest.fixture
+def granted(tenants: Tenants) -> Tenants:
+    """With deploy/tenant-identity in force for the shop."""
+    tenants.grant(tenants.shop.namespace)
+    return tenants
 
 
 @pytest.fixture

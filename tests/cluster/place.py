@@ -12,6 +12,7 @@ from typing import Any
 from cluster.api import Api, Json
 from cluster.shop import encoded
 from controlplane.plane import ControlPlane
+from keyturn.kube.client import Client
 from keyturn.kube.references import Holder, ReferenceWatches
 from keyturn.model.ids import Carrier, KeyRef, Kind, ObjectRef
 
@@ -89,6 +90,13 @@ async def until(claim: Callable[[], object], what: str) -> None:
     while not claim():
         assert time.monotonic() < deadline, f"not in time: {what}"
         await asyncio.sleep(0.02)
+
+
+async def closed(client: Client) -> None:
+    """Ends a client of this loop, whose end waits for no TLS: one connection that was cancelled as it came up says farewell yet."""
+    await client.close()
+    transports = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]  # nothing public tells
+    await until(lambda: all(each._sock is None for each in transports.values()), "its connections are closed")
 
 
 async def seen(watches: ReferenceWatches, ref: KeyRef, made: Json | None) -> None:

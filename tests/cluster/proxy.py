@@ -201,6 +201,11 @@ class Proxy:
             await runner.cleanup()
 
     async def _pass(self, session: aiohttp.ClientSession, request: web.Request) -> web.StreamResponse:
+        # First of all: who sees that it was asked may cut it off.
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
         asked = _asked(request)
         self.asked.append(asked)
         await self._pass_stall(asked)
@@ -227,10 +232,6 @@ class Proxy:
         passed = web.StreamResponse(status=answer.status)
         passed.headers.update({name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP})
         await passed.prepare(request)
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
         async for chunk in answer.content.iter_any():
             await self._pass_stall(asked)
             await passed.write(chunk)

@@ -8,7 +8,7 @@ import pytest
 
 from canary import Canary
 from cluster.audit import REFERRED, mark
-from cluster.place import LIMIT_S, Ear, Place, following, seen, until
+from cluster.place import LIMIT_S, Ear, Place, closed, following, seen, until
 from cluster.proxy import Asked, Proxy
 from controlplane.plane import ControlPlane
 from keyturn.kube.client import POOL, Client
@@ -144,7 +144,7 @@ async def through(proxy: Proxy, ear: Ear, tmp_path: Path) -> AsyncIterator[Refer
     """References whose requests are written down, and can be refused."""
     client = Client(load(str(proxy.kubeconfig(tmp_path))))
     yield ReferenceWatches(client, ear.told.put_nowait, poll_s=POLL_S)
-    await client.close()
+    await closed(client)
 
 
 def is_list(asked: Asked) -> bool:

@@ -1,6 +1,7 @@
 """Each way to log in to Vault, with right and with wrong credentials, against a real OpenBao."""
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from contract.vaults import Front, Rig, Signer, front, get, password
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.model.ids import Carrier, KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount, TenantToken
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultLogin
 
 
@@ -151,6 +153,37 @@ async def test_the_operators_own_token_is_read_anew_at_each_log_in(rig: Rig, can
     assert isinstance(await get(provider, "db"), AuthFailed)
     rig.token_file.write_text(signer.sign())
     assert password(await get(provider, "db")) == value
+
+
+@dataclass
+class Mint:
+    """An API server that makes tokens of tenants, as the port `TenantTokens` has it."""
+
+    signer: Signer
+    made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
+
+    async def at_home(self, who: ServiceAccount) -> TenantToken:
+        raise NotImplementedError
+
+    async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
+        self.made.append((who, audience))
+        return TenantToken(Sensitive.of(self.signer.sign(audience=[audience])), "uid", 600.0)
+
+
+async def test_a_service_accounts_token_is_made_for_vault_and_anew_for_each_log_in(rig: Rig, canary: Canary, signer: Signer):
+    mount = rig.bao.enable_auth("jwt", f"jwt-{rig.name}")
+    rig.bao.jwt_role(mount, "shop", signer.public_key, [rig.policy], token_ttl="60s", token_max_ttl="60s")
+    who = ServiceAccount("shop", "app")
+    await fails(rig, JwtLogin(mount, "shop", who), "the operator's cluster makes tokens of ServiceAccount/shop/app")
+    rig.tokens = mint = Mint(signer)
+    rig.put("db", value := canary("db"))
+    provider = rig.open(JwtLogin(mount, "shop", who))
+    for _ in range(2):
+        assert password(await get(provider, "db")) == value
+    assert mint.made == [(who, "vault")]
+    rig.now_s += 61
+    assert password(await get(provider, "db")) == value
+    assert mint.made == [(who, "vault")] * 2
 
 
 async def test_kubernetes(rig: Rig, canary: Canary, signer: Signer):

@@ -29,6 +29,7 @@ from keyturn.model.ids import Carrier, KeyRef, ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import AppRoleLogin, VaultConfig, VaultLogin
+from keyturn.ports import TenantTokens
 from keyturn.providers.dial import Dialer
 from keyturn.providers.room import Room
 from keyturn.providers.vault import VaultProvider
@@ -50,6 +51,7 @@ class Rig:
     opened: list[VaultProvider] = field(default_factory=list)
     now_s: float = 1000.0
     token_file: Path = Path("/nowhere")
+    tokens: TenantTokens | None = None
 
     def __post_init__(self) -> None:
         self.mount = self.bao.enable_kv(f"kv-{self.name}", self.engine)
@@ -97,7 +99,8 @@ class Rig:
             | config
         )
         dialer = Dialer(rules, tenant)
-        provider = kind(made, self, dialer, self.token_file, room, tenant, clock=lambda: self.now_s, chance=lambda: 0.0)
+        times = {"clock": lambda: self.now_s, "chance": lambda: 0.0}
+        provider = kind(made, self, dialer, self.token_file, room, tenant, tokens=self.tokens, **times)
         self.opened.append(provider)
         return provider
 

@@ -3,9 +3,11 @@
 from typing import Final, assert_never
 
 from keyturn.model.errors import Rejected
-from keyturn.model.parse_refs import NOT_BUILT, authority, key_ref
+from keyturn.model.ids import KeyRef
+from keyturn.model.parse_refs import authority, key_ref, service_account
 from keyturn.model.specs_types import SecretKeyRef
 from keyturn.model.specs_vault import HashicorpVault, VaultAppRole, VaultAuth, VaultCert, VaultJwt, VaultKubernetes, VaultUserPass
+from keyturn.model.tenant import ServiceAccount
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
 
 FIELD: Final = "spec.provider.hashicorpVault"
@@ -39,16 +41,10 @@ def _login(auth: VaultAuth, namespace: str) -> VaultLogin:
         case VaultAppRole(path=path, role_id=role_id, role_ref=role_ref, secret_ref=secret_ref):
             role = key_ref(f"{field}.appRole.roleRef", role_ref, namespace) if role_ref else role_id or ""
             return AppRoleLogin(_mount(path, "approle"), role, key_ref(f"{field}.appRole.secretRef", secret_ref, namespace))
-        case VaultKubernetes(mount_path=path, role=role, service_account_ref=None, secret_ref=token):
-            return JwtLogin(
-                _mount(path, "kubernetes"), role, key_ref(f"{field}.kubernetes.secretRef", token, namespace, "token") if token else None
-            )
-        case VaultKubernetes():
-            raise Rejected(f"{field}.kubernetes.serviceAccountRef: {NOT_BUILT}; use secretRef")
-        case VaultJwt(path=path, role=role, secret_ref=SecretKeyRef() as token):
-            return JwtLogin(_mount(path, "jwt"), role or "", key_ref(f"{field}.jwt.secretRef", token, namespace))
-        case VaultJwt():
-            raise Rejected(f"{field}.jwt.kubernetesServiceAccountToken: {NOT_BUILT}; use secretRef")
+        case VaultKubernetes(mount_path=path, role=role) as by:
+            return JwtLogin(_mount(path, "kubernetes"), role, _reviewed(f"{field}.kubernetes", by, namespace))
+        case VaultJwt(path=path, role=role) as by:
+            return JwtLogin(_mount(path, "jwt"), role or "", _jwt(f"{field}.jwt", by, namespace))
         case VaultUserPass(path=path, username=username, secret_ref=secret_ref):
             return UserPassLogin(_mount(path, "userpass"), username, key_ref(f"{field}.userPass.secretRef", secret_ref, namespace))
         case VaultCert(path=path, client_cert=certificate, secret_ref=key):
@@ -57,6 +53,21 @@ def _login(auth: VaultAuth, namespace: str) -> VaultLogin:
             raise Rejected(f"{field}: one of tokenSecretRef, appRole, kubernetes, jwt, userPass and cert is needed; add one")
         case other:
             assert_never(other)
+
+
+def _reviewed(field: str, by: VaultKubernetes, namespace: str) -> KeyRef | ServiceAccount | None:
+    if by.service_account_ref is not None:
+        return service_account(f"{field}.serviceAccountRef", by.service_account_ref, namespace)
+    return key_ref(f"{field}.secretRef", by.secret_ref, namespace, "token") if by.secret_ref else None
+
+
+def _jwt(field: str, by: VaultJwt, namespace: str) -> KeyRef | ServiceAccount:
+    if by.secret_ref is not None:
+        return key_ref(f"{field}.secretRef", by.secret_ref, namespace)
+    if by.kubernetes_service_account_token is None:
+        raise Rejected(f"{field}: exactly one of secretRef and kubernetesServiceAccountToken is needed; add one")
+    account = by.kubernetes_service_account_token.service_account_ref
+    return service_account(f"{field}.kubernetesServiceAccountToken.serviceAccountRef", account, namespace)
 
 
 def _pair(field: str, certificate: SecretKeyRef, certificate_field: str, key: SecretKeyRef, key_field: str, namespace: str) -> KeyPair:

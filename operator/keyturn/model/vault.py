@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,14 @@ class AppRoleLogin:
 
 @dataclass(frozen=True, slots=True)
 class JwtLogin:
-    """The auth methods kubernetes and jwt, which speak alike. ``token`` None is the operator's own, projected into its pod."""
+    """The auth methods kubernetes and jwt, which speak alike.
+
+    ``token`` is made for each log-in where it is a ServiceAccount's; None is the operator's own, projected into its pod.
+    """
 
     mount: str
     role: str
-    token: KeyRef | None
+    token: KeyRef | ServiceAccount | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class VaultConfig:
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret or ConfigMap that the log-in or the connection needs."""
         # No set yet: a bundle that stands in the spec has no hash.
-        found: list[KeyRef | str | Sensitive | None] = [self.authority]
+        found: list[KeyRef | ServiceAccount | str | Sensitive | None] = [self.authority]
         if self.client:
             found += [self.client.certificate, self.client.key]
         match self.login:

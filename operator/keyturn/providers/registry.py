@@ -132,7 +132,8 @@ def _vault(config: VaultConfig, kind: Kind, namespace: str, around: Surroundings
     # Where a server is, a tenant chooses; what an admin wrote is taken as it is.
     dialer = Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace)
     opened = VaultWriter if access is Access.READ_WRITE else VaultProvider
-    return opened(config, around.references, dialer, around.vault_token_file, around.room, namespace)
+    tokens = around.home.tokens if around.home else None
+    return opened(config, around.references, dialer, around.vault_token_file, around.room, namespace, tokens=tokens)
 
 
 def _database(other: OtherDatabase | None, namespace: str, around: Surroundings) -> Provider:

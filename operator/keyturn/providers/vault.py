@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from keyturn.model.errors import Invalid, ProviderError
 from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.vault import VaultConfig
-from keyturn.ports import References
+from keyturn.ports import References, TenantTokens
 from keyturn.providers.dial import Answer, Dialer, TooLong
 from keyturn.providers.each import read_each
 from keyturn.providers.room import Hold, Room
@@ -65,11 +65,12 @@ class VaultProvider:
         room: Room | None = None,
         tenant: str = "",
         *,
+        tokens: TenantTokens | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._config = config
-        self._session = Session(config, dialer, Writer(references, token_file), clock=clock, chance=chance)
+        self._session = Session(config, dialer, Writer(references, token_file, tokens), clock=clock, chance=chance)
         self._room = room or Room()
         # An admin's server stands for itself.
         self._tenant = tenant or config.server

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -15,10 +15,14 @@ from keyturn.decide.tokenlife import FOREVER, Life
 from keyturn.model.errors import AuthFailed, Invalid
 from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, TokenLogin, UserPassLogin, VaultLogin
-from keyturn.ports import References
+from keyturn.ports import References, TenantTokens
 from keyturn.providers.dial import Answer
 from keyturn.providers.vault_wire import Auth, encode, failure, unwrap
+
+AUDIENCE: Final = "vault"
+"""Of tokens that log ServiceAccounts in: Vault's own word for itself, which no API server takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +51,7 @@ class Writer:
 
     references: References
     token_file: Path
+    tokens: TenantTokens | None = None
 
     async def static(self, login: TokenLogin) -> Token:
         """The token that others made. Raises a `ProviderError`."""
@@ -63,7 +68,7 @@ class Writer:
                 body = {"role_id": role if isinstance(role, str) else await self._word(role), "secret_id": await self._word(secret)}
                 return Letter(f"auth/{mount}/login", body)
             case JwtLogin(role=role, token=token):
-                jwt = await self._word(token) if token else await self._own()
+                jwt = await self._jwt(token)
                 return Letter(f"auth/{mount}/login", {"jwt": jwt} | ({"role": role} if role else {}))
             case UserPassLogin(username=username, password=password):
                 return Letter(f"auth/{mount}/login/{_encoded(username, 'the user')}", {"password": await self._text(password)})
@@ -71,6 +76,17 @@ class Writer:
                 return Letter(f"auth/{mount}/login", {})
             case _:
                 assert_never(login)
+
+    async def _jwt(self, token: KeyRef | ServiceAccount | None) -> str:
+        match token:
+            case KeyRef():
+                return await self._word(token)
+            case ServiceAccount():
+                if self.tokens is None:
+                    raise AuthFailed(f"the operator's cluster makes tokens of {token}, and here is no operator; use another log-in")
+                return (await self.tokens.abroad(token, AUDIENCE)).secret.reveal().decode()
+            case None:
+                return await self._own()
 
     async def _text(self, ref: KeyRef) -> str:
         return _decoded(await self.references.read(ref), f"{ref}, key {ref.key},")

@@ -13,6 +13,7 @@ from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_vault import HashicorpVault, VaultAuth
+from keyturn.model.tenant import ServiceAccount
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
 
 SERVER = "https://vault.vault.svc:8200"
@@ -71,6 +72,7 @@ def test_each_field_reaches_the_configuration(spec: Mapping[str, Any], config: V
 
 SECRET = {"name": "login", "key": "k"}
 REF = key("login", "k")
+ACCOUNT = {"name": "app"}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,11 @@ REF = key("login", "k")
         ({"kubernetes": {"role": "shop", "secretRef": {"name": "login"}}}, JwtLogin("kubernetes", "shop", key("login", "token"))),
         ({"kubernetes": {"mountPath": "k8s", "role": "shop", "secretRef": SECRET}}, JwtLogin("k8s", "shop", REF)),
         ({"kubernetes": {"role": "shop"}}, JwtLogin("kubernetes", "shop", None)),
+        ({"kubernetes": {"role": "shop", "serviceAccountRef": ACCOUNT}}, JwtLogin("kubernetes", "shop", ServiceAccount("shop", "app"))),
+        (
+            {"jwt": {"path": "oidc", "kubernetesServiceAccountToken": {"serviceAccountRef": ACCOUNT}}},
+            JwtLogin("oidc", "", ServiceAccount("shop", "app")),
+        ),
         ({"jwt": {"secretRef": SECRET}}, JwtLogin("jwt", "", REF)),
         ({"jwt": {"path": "oidc", "role": "shop", "secretRef": SECRET}}, JwtLogin("oidc", "shop", REF)),
         ({"userPass": {"username": "joe", "secretRef": SECRET}}, UserPassLogin("userpass", "joe", REF)),
@@ -162,14 +169,14 @@ WHERE = f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}; name a name
             f"auth.cert.clientCert.namespace: {WHERE}",
         ),
         (
-            {"auth": {"kubernetes": {"role": "r", "serviceAccountRef": {"name": "s"}}}},
+            {"auth": {"kubernetes": {"role": "r", "serviceAccountRef": {"name": "s", "namespace": "other"}}}},
             "shop",
-            f"auth.kubernetes.serviceAccountRef: {NOT_BUILT}; use secretRef",
+            f"auth.kubernetes.serviceAccountRef.namespace: {OWN}",
         ),
         (
             {"auth": {"jwt": {"kubernetesServiceAccountToken": {"serviceAccountRef": {"name": "s"}}}}},
-            "shop",
-            f"auth.jwt.kubernetesServiceAccountToken: {NOT_BUILT}; use secretRef",
+            "",
+            f"auth.jwt.kubernetesServiceAccountToken.serviceAccountRef.namespace: {WHERE}",
         ),
         ({"caBundle": "no base64!"}, "shop", "caBundle: is not base64; encode the PEM text once more"),
         (
