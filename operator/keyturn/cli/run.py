@@ -1,6 +1,7 @@
 """``keyturn run``: the operator process."""
 
 import asyncio
+import ctypes
 import gc
 import sys
 from collections.abc import Callable
@@ -24,6 +25,10 @@ GARBAGE_AFTER = 20_000
 """So many new objects, and cycles are looked for. Caches live for long and work leaves next to no cycle: at Python's own 700
 a tenth of a start's CPU time went there.
 """
+
+LARGE_BUFFER = 128 << 10
+"""Bytes; glibc's own limit before it raises it."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class Duration(click.ParamType[float]):
@@ -149,6 +154,7 @@ def run(**flags: Any) -> None:
     """Run the operator, in a pod or beside a cluster, until SIGTERM or Ctrl-C."""
     need("operator", "keyturn run")
     gc.set_threshold(GARBAGE_AFTER)
+    _give_memory_back()
     from keyturn import app, telemetry
 
     settings = Settings(
@@ -186,6 +192,14 @@ def run(**flags: Any) -> None:
     sys.setrecursionlimit(DEEPEST)
     gc.freeze()  # what was imported stays, and need not be gone through again
     asyncio.run(app.run(settings))
+
+
+def _give_memory_back() -> None:
+    """Has large buffers go back to the system as they are freed. glibc keeps ever larger ones by itself, a third of what we need."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries give back by themselves
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BUFFER)
+        mallopt(_M_TRIM_THRESHOLD, LARGE_BUFFER)
 
 
 def _check_terms(settings: Settings) -> None:

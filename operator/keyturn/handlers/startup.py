@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import aiohttp
 import kopf
+from kopf._cogs.structs.bodies import RawBody
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from keyturn.decide.watchdog import Watching
 from keyturn.handlers.hearing import Hearing
@@ -21,6 +23,7 @@ log = logging.getLogger("keyturn.watch")
 _CANCELLATIONS = 30
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
 CONNECT_S, REQUEST_S = 10.0, 60.0
+WORKER_IDLE_S = 0.2
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -55,12 +58,21 @@ class NoProgress(kopf.ProgressStorage):
         return essence
 
 
+class NoMemories(ResourceMemories):
+    """Keeps nothing of an object once its event is handled: two kilobytes of each that only handlers with progress look at."""
+
+    async def recall(self, raw_body: RawBody, **more: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **more | {"ephemeral": True})
+
+
 def settings(times: Watching) -> kopf.OperatorSettings:
     """Kopf as an event source alone: no persistence, no posting, no scanning, no peering."""
     made = kopf.OperatorSettings()
     made.posting.enabled = False
     made.scanning.disabled = True
     made.peering.standalone = True
+    # Kopf has a task for each object with news, which stays for so long: by default 5 s, in which all of a start pile up.
+    made.queueing.idle_timeout = WORKER_IDLE_S
     made.persistence.diffbase_storage = NoDiffBase()
     made.persistence.progress_storage = NoProgress()
     made.watching.chunk_size = 500
@@ -132,6 +144,7 @@ async def run(
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=settings(times),
+        memories=NoMemories(),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
