@@ -90,6 +90,8 @@ def stories(*acts: str) -> st.SearchStrategy[list[str]]:
 @given(stories(*sorted(ACTS)))
 @example(["one asks", "answer", "listen", "remove"])
 @example(["one asks", "change", "listen"])
+@example(["remove", "one asks", "change", "one asks", "remove"])
+@example(["remove", "one asks", "change", "one asks", "remove", "listen"])
 def test_whoever_has_read_an_old_state_is_told(acts: list[str]) -> None:
     world = World()
     for act in acts:

@@ -78,13 +78,13 @@ ABSENT = State()
 class Followed:
     """One object, and those on whose behalf it is followed.
 
-    ``known`` is the state that they know of: the one that was read first, then each that they were told of. A later read
-    does not move it, since it was one follower's, and the others have still to hear of what came before it.
+    ``known`` are the states that they may know of: the one that they were told of, and those that were read since. Each read
+    is one follower's: the others have still to hear of what came before it.
     """
 
     holder: Holder
     followers: set[ObjectRef] = field(default_factory=set)
-    known: State | None = None
+    known: set[State] = field(default_factory=set)
     seen: State | None = None
     watching: asyncio.Task[None] | None = None
     problem: str = ""
@@ -196,7 +196,7 @@ class ReferenceWatches:
         def drop(_: Key, uid: str) -> None:
             followed.seen = ABSENT
             # A successor that was read already is no news, and its own event comes.
-            if followed.known is not None and followed.known.uid == uid:
+            if any(state.uid == uid for state in followed.known):
                 self._compare(followed)
 
         def on_list() -> None:
@@ -232,10 +232,10 @@ class ReferenceWatches:
         return State(found.uid, found.resource_version)
 
     def _note(self, holder: Holder, read: State) -> None:
-        """The first read counts: what the watch saw while it was under way may be newer."""
+        """What the watch saw while a read was under way may be newer."""
         followed = self._followed.get(holder)
-        if followed is not None and followed.known is None:
-            followed.known = read
+        if followed is not None:
+            followed.known.add(read)
             self._compare(followed)
 
     def _see(self, followed: Followed, state: State) -> None:
@@ -243,9 +243,10 @@ class ReferenceWatches:
         self._compare(followed)
 
     def _compare(self, followed: Followed) -> None:
-        if followed.seen is None or not _is_news(followed.known, followed.seen):
+        seen = followed.seen
+        if seen is None or not any(_is_news(known, seen) for known in followed.known):
             return
-        followed.known = followed.seen
+        followed.known = {seen}
         log.info("%s changed", followed.holder)
         for who in sorted(followed.followers):
             self.on_change(who)
@@ -263,10 +264,8 @@ class ReferenceWatches:
             log.error("%s ended", task.get_name(), exc_info=error)
 
 
-def _is_news(known: State | None, seen: State) -> bool:
-    """Whether ``seen`` came after ``known``; what nobody read yet is no news to anybody."""
-    if known is None:
-        return False
+def _is_news(known: State, seen: State) -> bool:
+    """Whether ``seen`` came after ``known``."""
     if ABSENT in (known, seen):
         return known != seen
     return is_newer(seen.version, known.version)
