@@ -136,6 +136,15 @@ def test_a_second_release_leaves_the_cluster_objects_to_the_first() -> None:
     assert {namespace for _, namespace, _ in objects} == {"keyturn-system", "shop"}
 
 
+def test_a_release_for_the_whole_cluster_is_held_to_its_secret_types_also_where_the_rest_is_anothers() -> None:
+    with Chart.load(CHART) as chart:
+        files = chart.render({"cluster": {"install": False}}, name="second", namespace="elsewhere")
+    objects = by_name(files["keyturn/templates/operator-policy.yaml"])
+    policy = objects["ValidatingAdmissionPolicy", "", "second-secret-types"]["spec"]
+    assert "endsWith(':second')" in policy["matchConditions"][0]["expression"]
+    assert objects["ValidatingAdmissionPolicyBinding", "", "second-secret-types"]["spec"]["policyName"] == "second-secret-types"
+
+
 def test_the_chart_holds_the_crds_as_they_are() -> None:
     originals = {path.name: path.read_text() for path in (ROOT / "crds").glob("keyturn.dev_*.yaml")}
     copies = {path.name: path.read_text() for path in (CHART / "files" / "crds").iterdir()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.waiting import eventually
 from controlplane.plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
@@ -137,9 +138,64 @@ def test_kubernetes_own_roles_reach_our_kinds(cluster: ControlPlane, user: str, 
     assert {kind for kind in kinds if may(cluster, user, f"patch keyturn.dev/{kind}", "shop")} == writes
 
 
-def test_the_admission_policy_has_no_type_warning(cluster: ControlPlane) -> None:
+TOKENS = "kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"
+HELD = "ValidatingAdmissionPolicy 'keyturn-secret-types'"
+
+
+def written(cluster: ControlPlane, user: str, how: str, type_: str, *, name: str = "kt-canary", namespace: str = "shop") -> str:
+    """What the API server says to one who writes a Secret of this type: '' where it takes it."""
+    about = {"annotations": {"kubernetes.io/service-account.name": "reader"}, "name": name, "namespace": namespace}
+    manifest = json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": type_})
+    done = cluster.kubectl(*how.split(), f"--as={user}", "--filename=-", input=manifest, check=False)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.fixture(scope="module")
+def held(cluster: ControlPlane) -> ControlPlane:
+    """With the policy in force, which takes a moment, and a ServiceAccount whose token somebody could want."""
+    cluster.kubectl("create", "serviceaccount", "reader", "--namespace=shop")
+    eventually(lambda: HELD in written(cluster, OPERATOR, "create --dry-run=server", TOKENS[0]))
+    return cluster
+
+
+@pytest.mark.parametrize("how", ["create", "apply --server-side"])
+@pytest.mark.parametrize("type_", TOKENS)
+@pytest.mark.parametrize("operator", [OPERATOR, TENANT_OPERATOR])
+def test_an_operator_writes_no_secret_by_which_it_could_be_somebody_else(held: ControlPlane, operator: str, type_: str, how: str) -> None:
+    told = written(held, operator, how, type_)
+    assert HELD in told
+    assert f"type: Keyturn's operator may write no Secret of type {type_}" in told
+    assert "make it as another user" in told
+    assert not held.kubectl("get", "secrets", "--namespace=shop", "--field-selector=metadata.name=kt-canary", "--output=name").stdout
+
+
+def test_the_namespaces_of_the_system_are_no_exception(held: ControlPlane) -> None:
+    for namespace in ("kube-system", "keyturn-system"):
+        for type_ in TOKENS:
+            assert HELD in written(held, OPERATOR, "create", type_, namespace=namespace)
+
+
+@pytest.mark.parametrize("operator", [OPERATOR, TENANT_OPERATOR])
+def test_an_operator_turns_no_token_of_somebody_into_another_ones(held: ControlPlane, operator: str) -> None:
+    name = f"kt-canary-{operator.split(':')[2]}"
+    # Whoever else writes such a Secret is no business of this policy.
+    assert written(held, "system:admin", "create --as-group=system:masters", TOKENS[0], name=name) == ""
+    patch = "--patch=" + json.dumps({"metadata": {"annotations": {"kubernetes.io/service-account.name": "default"}}})
+    told = held.kubectl("patch", "secret", name, "--namespace=shop", "--type=merge", patch, f"--as={operator}", check=False)
+    assert HELD in told.stderr
+
+
+@pytest.mark.parametrize("how", ["create", "apply --server-side"])
+@pytest.mark.parametrize("operator", [OPERATOR, TENANT_OPERATOR])
+def test_an_operator_writes_other_secrets(held: ControlPlane, operator: str, how: str) -> None:
+    name = f"kt-canary-{operator.split(':')[2]}-{how.split(maxsplit=1)[0]}"
+    assert written(held, operator, how, "Opaque", name=name) == ""
+
+
+@pytest.mark.parametrize("name", ["keyturn-target-secret", "keyturn-secret-types"])
+def test_an_admission_policy_has_no_type_warning(cluster: ControlPlane, name: str) -> None:
     if not cluster.has_controllers:
         pytest.skip("needs kube-controller-manager, which KUBEBUILDER_ASSETS has not")
-    policy = "validatingadmissionpolicy/keyturn-target-secret"
+    policy = f"validatingadmissionpolicy/{name}"
     cluster.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=1", policy, "--timeout=30s")
     assert cluster.kubectl("get", policy, "--output=jsonpath={.status.typeChecking}").stdout == "{}"
