@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.decide.address import AddressRules
-from keyturn.decide.defaults import DATABASE_URL, default_provider, secret_variables
+from keyturn.decide.defaults import DATABASE_URL, default_provider, near_misses, secret_variables
 from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
@@ -26,6 +26,8 @@ from keyturn.providers.registry import Surroundings, build
 from keyturn.store.custody import shut
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from keyturn.store.databases import SqlDatabases
     from keyturn.store.replicas import Presence
 
@@ -34,8 +36,10 @@ LEAVE_S: Final = 2.0
 
 _PROGRAM: Final = Reach(is_own=True)
 _ANYWHERE: Final = AddressRules(allow_plain_http=True)
+"""What a program may dial: what its own variables named, which were looked at when they were taken."""
 
 log = logging.getLogger("keyturn.database")
+_settings_log: Final = logging.getLogger("keyturn.default")
 
 
 class LateDatabases:
@@ -48,11 +52,16 @@ class LateDatabases:
     def has_own(self) -> bool:
         return self._made is not None and self._made.has_own
 
+    @property
+    def missing_file(self) -> "Path | None":
+        """The file of the operator's own where it is in one that is not there: whoever opens it makes it."""
+        return self._made.missing_file if self._made is not None else None
+
     async def own(self) -> Provider:
         return await self._all().own()
 
-    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> Provider:
-        return await self._all().open(key, connect)
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> Provider:
+        return await self._all().open(key, connect, tenant)
 
     async def keep(self, name: str) -> None:
         """Has the operator's own open, and says there that this replica uses it, until cancelled; what fails is tried again.
@@ -108,6 +117,8 @@ class Given:
 def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, addresses: AddressRules = _ANYWHERE) -> Given:
     """Reads it, by the rules of an operator or of a program. Raises `Rejected`, `MissingExtra`, and as the master keys are refused."""
     shut()  # before anything is taken: the kernel shows a process's first environment for as long as it lives
+    for name, likely in near_misses(environment).items():
+        _settings_log.warning("%s is no variable of Keyturn and is not looked at; %s is one: rename it if that is meant", name, likely)
     default = default_provider(environment, reach, addresses)
     # A program's DATABASE_URL can mean any database, unless it says that its secrets are there.
     is_meant = isinstance(default.config, DatabaseConfig) or not reach.is_own

@@ -59,7 +59,9 @@ class Surveyor(Protocol):
 
 @runtime_checkable
 class Writer(Protocol):
-    """A provider that takes values. Needs `Cap.PUT`, and each method the flag of its name; asked only where access is ReadWrite.
+    """A provider that takes values: all five methods, and `Cap.PUT`. Asked only where access is ReadWrite.
+
+    A method without the `Cap` that it needs has to be there all the same; it is not asked, and raises `Invalid`.
 
     Contract. A version's name never comes to stand for another value of its key, not after a deletion and a new creation either.
     Whoever got no answer (`Unavailable`) may ask the same again: a put with its token, whose answer is the version that the first
@@ -156,8 +158,8 @@ class Databases(Protocol):
     async def own(self) -> Provider:
         """The secrets of the operator's own database, which stays open when they are closed."""
 
-    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> Provider:
-        """Those of somebody's PostgreSQL, opened by this master key; ``connect`` makes connections of its driver."""
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> Provider:
+        """Those of a tenant's PostgreSQL, opened by this master key; ``connect`` makes connections of its driver."""
 
 
 class Objects(Protocol):

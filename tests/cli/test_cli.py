@@ -89,6 +89,7 @@ def test_without_a_command_it_says_what_there_is_and_fails(shell: Shell) -> None
         ("keyturn --loud version", "--loud"),
         ("keyturn version now", "Got unexpected extra argument (now)"),
         ("keyturn run --relist-period 10", "'--relist-period' (env var: 'KEYTURN_RELIST_PERIOD'): is not a duration; write a Go duration"),
+        ("keyturn run --relist-period 5", "; write 5s if seconds are meant"),
         ("keyturn run --stop-grace 1d", "'--stop-grace' (env var: 'KEYTURN_STOP_GRACE'): is not a duration; write a Go duration"),
         ("keyturn run --workers 0", "'--workers' (env var: 'KEYTURN_WORKERS'): 0 is not in the range 1<=x<=256."),
         ("KEYTURN_LOG_LEVEL=loud keyturn run", "(env var: 'KEYTURN_LOG_LEVEL'): 'loud' is not one of 'debug', 'info', 'warning', 'error'."),

@@ -32,7 +32,7 @@ class Bench:
             [*KEYTURN, *arguments], cwd=self._folder, env=self._environment, input=stdin, capture_output=True, timeout=120, check=False
         )
 
-    def at_terminal(self, *arguments: str, answer: bytes = b"") -> tuple[int, bytes]:
+    def at_terminal(self, *arguments: str, answer: bytes | None = None) -> tuple[int, bytes]:
         """How it ended and what a terminal showed, with all three streams on it; each prompt gets the answer."""
         ours, theirs = pty.openpty()
         # Without a terminal of its own, or it would ask at ours.
@@ -44,7 +44,7 @@ class Bench:
                 while chunk := os.read(ours, 4096):
                     shown += chunk
                     # What is typed before a prompt is thrown away by it.
-                    if answer and shown.endswith(b": "):
+                    if answer is not None and shown.endswith(b": "):
                         os.write(ours, answer + b"\n")
         os.close(ours)
         return run.returncode, shown
@@ -62,6 +62,7 @@ def complaint(stderr: bytes) -> str:
 @pytest.fixture
 def database(tmp_path: Path) -> Bench:
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "SECRET_KEY": secrets.token_urlsafe(48)}
+    (tmp_path / "own.db").touch(0o600)
     return Bench(tmp_path, SECRETS_PROVIDER="database", **settings)
 
 
@@ -100,6 +101,80 @@ def test_a_value_goes_in_and_comes_out_with_its_versions(database: Bench, canary
         assert late.returncode == 1
         assert "version 2 is" in complaint(late.stderr)
     assert database.call("get", "shop/stripe").stdout == second
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Bench:
+    (tmp_path / "secrets").mkdir()
+    return Bench(tmp_path, SECRETS_PROVIDER="file", SECRETS_FILE_PATH=f"{tmp_path}/secrets")
+
+
+def test_versions_that_were_set_in_a_folder_are_read_from_it(files: Bench) -> None:
+    for value in (b"kt-canary-one", b"kt-canary-two"):
+        assert files.call("set", "db/password", stdin=value).returncode == 0
+    assert files.call("get", "db/password", "--version", "previous").stdout == b"kt-canary-one"
+    assert files.call("get", "db/password").stdout == b"kt-canary-two"
+
+
+@pytest.mark.parametrize("store", ["files", "database"])
+def test_the_version_that_a_get_tells_is_the_one_that_a_set_expects(store: str, request: pytest.FixtureRequest) -> None:
+    bench: Bench = request.getfixturevalue(store)
+    stored = bench.call("set", "A", stdin=b"kt-canary-one").stderr.decode().split()[-1]
+    told = complaint(bench.call("get", "A", "--show-version").stderr)
+    assert told == f"A is at version {stored}"
+    code, shown = bench.at_terminal("get", "A")
+    assert (code, shown.decode()) == (0, f"kt-canary-one\r\nA is at version {stored}\r\n")
+    assert bench.call("set", "A", "--expect", stored, stdin=b"kt-canary-two").returncode == 0
+    late = bench.call("set", "A", "--expect", stored, stdin=b"kt-canary-three")
+    current = complaint(bench.call("get", "A", "--show-version").stderr).rpartition(" ")[2]
+    assert f"version {current} is" in complaint(late.stderr)
+
+
+def test_what_has_no_version_says_so_when_that_is_asked(tmp_path: Path) -> None:
+    ended = Bench(tmp_path, STRIPE="kt-canary-get").call("get", "STRIPE", "--show-version")
+    assert (ended.stdout, complaint(ended.stderr)) == (b"kt-canary-get", "STRIPE has no version")
+
+
+def test_an_empty_value_is_stored_when_that_is_meant(files: Bench, database: Bench) -> None:
+    for bench in (files, database):
+        refused = bench.call("set", "EMPTY")
+        assert refused.returncode == 1
+        assert "or --allow-empty if it shall be empty" in complaint(refused.stderr)
+        assert bench.call("set", "EMPTY", "--allow-empty").returncode == 0
+        assert (bench.call("get", "EMPTY").returncode, bench.call("get", "EMPTY").stdout) == (0, b"")
+    assert database.at_terminal("set", "TYPED", "--allow-empty", answer=b"")[0] == 0
+
+
+def test_a_document_says_where_a_value_is_added_and_what_takes_values(tmp_path: Path) -> None:
+    (tmp_path / "app.json").write_text('{"a": "kt-canary-a"}')
+    os.utime(tmp_path / "app.json", (0, 0))
+    bench = Bench(tmp_path, SECRETS_PROVIDER="file", SECRETS_FILE_PATH=f"{tmp_path}/app.json", SECRETS_FILE_FORMAT="JSON")
+    missing = complaint(bench.call("get", "b").stderr)
+    assert missing.endswith("has no such key; add it to that file, or set SECRETS_PROVIDER to where the secret is")
+    assert complaint(bench.call("set", "b", stdin=b"kt-canary-lost").stderr) == (
+        "keyturn: the default provider (SECRETS_PROVIDER=file) only gives values of a document; set SECRETS_FILE_FORMAT to Directory and"
+        " SECRETS_FILE_PATH to a folder, or set SECRETS_PROVIDER to one of database, hashicorp_vault"
+    )
+
+
+def test_a_database_that_is_not_there_is_made_by_set_alone_which_says_so(database: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "own.db"
+    file.unlink()
+    asked = database.call("get", "A")
+    assert (asked.returncode, complaint(asked.stderr)) == (
+        1,
+        f"keyturn: the file {file} that DATABASE_URL names is not there; keyturn set makes one",
+    )
+    assert not file.exists()
+    refused = database.call("set", "A", "--expect", "1", stdin=b"kt-canary-early")
+    assert (refused.returncode, f"made a new database in {file}\n" in refused.stderr.decode()) == (1, True)
+    file.unlink()
+    stored = database.call("set", "A", stdin=b"kt-canary-one")
+    assert [line for line in stored.stderr.decode().splitlines() if not line.startswith("{")] == [
+        f"made a new database in {file}",
+        "A is stored as version 1",
+    ]
+    assert "made" not in database.call("set", "A", stdin=b"kt-canary-two").stderr.decode()
 
 
 def test_a_value_is_typed_twice_and_never_shown(database: Bench, canary: Canary) -> None:
@@ -155,6 +230,10 @@ def test_how_it_is_used_wrongly(tmp_path: Path, arguments: tuple[str, ...], code
         ({"SECRETS_PROVIDER": "azure_key_vault"}, "SECRETS_PROVIDER: azure_key_vault is not available in this version"),
         ({"SECRETS_PROVIDER": "database"}, "DATABASE_URL: is needed with SECRETS_PROVIDER=database"),
         ({"SECRETS_PROVIDER": "database", "DATABASE_URL": "sqlite:///x", "SECRET_KEY": "kt-canary-weak"}, "SECRET_KEY is shorter than"),
+        (
+            {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "http://vault.example", "VAULT_TOKEN": "kt-canary-t"},
+            "VAULT_URL: http would send the log-in in clear; use https, or set KEYTURN_ALLOW_PLAIN_HTTP=true",
+        ),
         (
             {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "http://127.0.0.1:1", "VAULT_TOKEN": "kt-canary-t"},
             "cannot get A from the default provider (SECRETS_PROVIDER=hashicorp_vault): ",

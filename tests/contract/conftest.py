@@ -14,6 +14,7 @@ from bao import Bao
 from contract.files import OUTSIDE
 from contract.servers import Http, elsewhere
 from contract.table import WRITES, Scribe
+from contract.tenants import kept, migrated, opening  # noqa: F401  # fixtures
 from contract.vault_writers import WRITES as VAULT_WRITES
 from contract.vault_writers import opened as opened_to_write
 from contract.vaults import Rig

@@ -19,6 +19,8 @@ from keyturn.model.material import CURRENT, Cap
 from keyturn.model.sensitive import Sensitive
 from keyturn.ports import Provider
 from keyturn.providers.database import DatabaseProvider, OwnDatabase, TenantDatabase
+from keyturn.providers.room import Room
+from keyturn.store import cipher
 from keyturn.store.change import Change
 from keyturn.store.databases import STORE, SqlDatabases
 from keyturn.store.keys import Keyholder
@@ -43,13 +45,14 @@ class _Bench(Bench):
     """A database with our tables. What is seeded comes from another process's engine, as it were: there is no other way to write."""
 
     most_bytes = LARGEST_VALUE
+    iterations = ITERATIONS
     place: Place
 
     async def start(self) -> None:
         self._stack = AsyncExitStack()
         await self._begin()
         await self.place.migrate()
-        self._holder = Keyholder(self.place.database(), MasterKeys.of({"SECRET_KEY": self.place.master}), ITERATIONS)
+        self._holder = Keyholder(self.place.database(), MasterKeys.of({"SECRET_KEY": self.place.master}), self.iterations)
         await self._holder.open()
 
     async def _begin(self) -> None:
@@ -160,10 +163,11 @@ class TenantBench(ServerBench):
     """A tenant's, whose URL and key are in Secrets: by the dialer for tenants, whose failures all take as long."""
 
     patience_s = 120.0
+    iterations = cipher.ITERATIONS  # of others none is taken
 
     def _open(self, url: str) -> Provider:
         kept = _Kept({_URL: Sensitive.of(url), _KEY: Sensitive.of(self.place.master)})
-        return DatabaseProvider(TenantDatabase(OtherDatabase(_URL, _KEY), kept, SqlDatabases(), _LOOPBACK, "shop"))
+        return DatabaseProvider(TenantDatabase(OtherDatabase(_URL, _KEY), kept, SqlDatabases(), _LOOPBACK, "shop", Room()))
 
 
 class _Kept:

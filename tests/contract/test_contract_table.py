@@ -10,7 +10,7 @@ import pytest
 
 from contract.table import PAGE, read, render
 from contract.test_contract import BENCHES
-from keyturn.testing.provider_suite import CASES
+from keyturn.testing.provider_suite import CASES, Need
 
 GUIDE = PAGE.with_name("contract.md")
 SOURCES = Path(__file__).parents[2] / "operator"
@@ -53,6 +53,25 @@ def test_the_example_of_the_guide_passes_and_says_why_cases_are_left_out(tmp_pat
     assert "error" not in told, told
     assert re.search(r"\d+ passed, \d+ skipped", told), told
     assert "no Cap.VERSIONS: it keeps the newest value alone" in told
+
+
+def test_the_writer_of_the_guide_passes_and_without_a_method_is_told_which(tmp_path: Path) -> None:
+    whole = "".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)[:2])
+    told = pytest_on(tmp_path, whole)
+    assert "failed" not in told, told
+    assert "error" not in told, told
+    assert "no Cap.CAS: it has no versions to compare" in told
+    missing = re.sub(r"    async def (versions|undelete)\(.*?\n\n", "\n", whole, flags=re.DOTALL)
+    assert "a Writer has all of put, promote, versions, delete, undelete, whatever its caps: it lacks versions, undelete" in (
+        pytest_on(tmp_path, missing)
+    )
+    heedless = whole.replace("if not key or not key.isprintable():", "if key == chr(0):")
+    assert "put('') went through instead of raising ProviderError" in pytest_on(tmp_path, heedless)
+
+
+def test_the_guide_names_each_need() -> None:
+    page = GUIDE.read_text()
+    assert [need.name for need in Need if f"`Need.{need.name}`" not in page and f"`{need.name}`" not in page] == []
 
 
 @pytest.mark.parametrize(

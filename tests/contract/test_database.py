@@ -2,121 +2,54 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from contract.harness_database import TenantBench
+from contract.tenants import KEY, ONE, URL, Kept, answer, fill, is_read
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
-from keyturn.model.database import DatabaseConfig, OtherDatabase
-from keyturn.model.errors import AuthFailed, MissingExtra, ProviderError, Rejected, Unavailable
-from keyturn.model.ids import Carrier, KeyRef, Kind, ObjectRef
+from keyturn.model.database import DatabaseConfig
+from keyturn.model.errors import AuthFailed, MissingExtra, Rejected, Unavailable
+from keyturn.model.ids import Kind
 from keyturn.model.keys import MasterKeys
-from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import ProviderOrder
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import CONNECT_S, NO_ANSWER
 from keyturn.providers.registry import Surroundings, build
 from keyturn.store.databases import SqlDatabases
-from keyturn.store.engine import open_database
-from keyturn.store.schema import migrate
 from keyturn.testing.provider_suite import CASES, Case, prove
 from postgres import NAME, Database, Postgres
 
-URL = KeyRef(Carrier.SECRET, "shop", "database", "url")
-KEY = KeyRef(Carrier.SECRET, "shop", "database", "key")
-OTHER = DatabaseConfig(OtherDatabase(URL, KEY))
-ONE, DB = Sensitive.of("kt-canary-one"), SourceRef("db")
-LOOPBACK = AddressRules(allowed=("127.0.0.0/8",), allow_plain_http=True)
 
-
-class Kept:
-    """What Secrets hold."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.texts = {URL: url, KEY: key}
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        return Sensitive.of(self.texts[ref])
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        """Nothing changes by itself."""
-
-
-@pytest.fixture
-async def migrated(database: Database) -> Database:
-    """A database with our tables."""
-    owner = open_database(Sensitive.of(database.owner_url))
-    await migrate(owner, grant_to=database.user)
-    await owner.close()
-    return database
-
-
-@pytest.fixture
-def kept(migrated: Database) -> Kept:
-    return Kept(migrated.user_url, secrets.token_urlsafe(48))
-
-
-@pytest.fixture
-async def opened(kept: Kept) -> AsyncIterator[Callable[..., object]]:
-    """Opens the tenant's provider as the registry does; closed in the end."""
-    made = []
-
-    def make(rules: AddressRules = LOOPBACK) -> object:
-        around = Surroundings(Reach(), rules, kept, databases=SqlDatabases())
-        made.append(build(ProviderOrder(OTHER), kind=Kind.SECRET_PROVIDER, around=around, namespace="shop"))
-        return made[-1]
-
-    yield make
-    for provider in made:
-        await provider.close()
-
-
-async def fill(kept: Kept) -> None:
-    """Puts a value, as somebody who has the URL and the key."""
-    databases = SqlDatabases.of(Sensitive.of(kept.texts[URL]), MasterKeys.of({"SECRET_KEY": kept.texts[KEY]}))
-    await (await databases.own()).put("db", ONE, token=secrets.token_hex(20))
-    await databases.close()
-
-
-async def answer(provider) -> Value | ProviderError:
-    return (await provider.get_many([DB]))[DB]
-
-
-async def is_read(provider) -> bool:
-    found = await answer(provider)
-    assert isinstance(found, Value), found
-    return found.data == ONE
-
-
-async def test_a_tenant_reads_from_its_own_database(kept: Kept, opened) -> None:
+async def test_a_tenant_reads_from_its_own_database(kept: Kept, opening) -> None:
     await fill(kept)
-    provider = opened()
+    provider = opening()
     await provider.validate()
     assert await is_read(provider)
     assert [meta.key async for meta in provider.list()] == ["db"]
 
 
 async def test_the_name_is_checked_and_the_certificate_is_for_the_name(
-    postgres: Postgres, migrated: Database, kept: Kept, opened, names: dict[str, list[Sequence[str]]], tmp_path: Path, monkeypatch
+    postgres: Postgres, migrated: Database, kept: Kept, opening, names: dict[str, list[Sequence[str]]], tmp_path: Path, monkeypatch
 ) -> None:
     await fill(kept)
     (tmp_path / "ca.pem").write_bytes(postgres.authority.cert_pem.bytes())
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     names[NAME] = names["other.test"] = [["127.0.0.1"]]
     kept.texts[URL] = migrated.url(migrated.user, NAME, sslmode="verify-full")
-    assert await is_read(opened(AddressRules(allowed=("127.0.0.0/8",))))
+    assert await is_read(opening(AddressRules(allowed=("127.0.0.0/8",))))
     kept.texts[URL] = migrated.url(migrated.user, "other.test", sslmode="verify-full")
-    assert str(await answer(opened())) == NO_ANSWER
+    assert str(await answer(opening())) == NO_ANSWER
     kept.texts[URL] = migrated.url(migrated.user, "other.test", sslmode="require")
-    assert await is_read(opened())
+    assert await is_read(opening())
 
 
-async def test_a_server_of_strangers_is_not_trusted(migrated: Database, kept: Kept, opened) -> None:
+async def test_a_server_of_strangers_is_not_trusted(migrated: Database, kept: Kept, opening) -> None:
     kept.texts[URL] = migrated.url(migrated.user, sslmode="verify-full")
-    assert str(await answer(opened())) == NO_ANSWER
+    assert str(await answer(opening())) == NO_ANSWER
 
 
 @pytest.mark.parametrize(
@@ -126,34 +59,34 @@ async def test_a_server_of_strangers_is_not_trusted(migrated: Database, kept: Ke
     "host", ["127.0.0.1", "localhost", "127.1", "0.0.0.0", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"]
 )
 async def test_an_address_that_is_not_allowed_looks_like_nobody_at_home(
-    rules: AddressRules, host: str, migrated: Database, kept: Kept, opened
+    rules: AddressRules, host: str, migrated: Database, kept: Kept, opening
 ) -> None:
     if rules.allowed == () and host not in {"127.0.0.1", "localhost"}:
         return
     kept.texts[URL] = migrated.user_url.replace("127.0.0.1", host)
     began = asyncio.get_running_loop().time()
-    assert str(await answer(opened(rules))) == NO_ANSWER
+    assert str(await answer(opening(rules))) == NO_ANSWER
     assert asyncio.get_running_loop().time() - began >= CONNECT_S
 
 
 async def test_a_name_that_means_one_refused_address_is_refused_whole(
-    migrated: Database, kept: Kept, opened, names: dict[str, list[Sequence[str]]]
+    migrated: Database, kept: Kept, opening, names: dict[str, list[Sequence[str]]]
 ) -> None:
     names["mixed.test"] = [["127.0.0.1", "169.254.169.254"]]
     kept.texts[URL] = migrated.url(migrated.user, "mixed.test")
-    assert str(await answer(opened())) == NO_ANSWER
+    assert str(await answer(opening())) == NO_ANSWER
 
 
 async def test_a_name_that_changes_its_mind_leads_nowhere_else(
-    migrated: Database, kept: Kept, opened, names: dict[str, list[Sequence[str]]]
+    migrated: Database, kept: Kept, opening, names: dict[str, list[Sequence[str]]]
 ) -> None:
     await fill(kept)
     names["rebinding.test"] = [["127.0.0.1"], ["127.0.0.1"], ["169.254.169.254"]]  # of each family one question
     kept.texts[URL] = migrated.url(migrated.user, "rebinding.test")
-    assert await is_read(opened())
+    assert await is_read(opening())
 
 
-async def test_nothing_of_the_operators_environment_goes_along(kept: Kept, opened, monkeypatch, tmp_path: Path) -> None:
+async def test_nothing_of_the_operators_environment_goes_along(kept: Kept, opening, monkeypatch, tmp_path: Path) -> None:
     await fill(kept)
     for name, text in {
         "PGOPTIONS": "-c no.such=1 -x",
@@ -162,22 +95,22 @@ async def test_nothing_of_the_operators_environment_goes_along(kept: Kept, opene
         "PGSSLMODE": "verify-full",
     }.items():
         monkeypatch.setenv(name, text)
-    assert await is_read(opened())
+    assert await is_read(opening())
 
 
-async def test_a_log_in_that_is_refused_says_so_and_is_read_anew(kept: Kept, migrated: Database, opened) -> None:
+async def test_a_log_in_that_is_refused_says_so_and_is_read_anew(kept: Kept, migrated: Database, opening) -> None:
     await fill(kept)
     right = kept.texts[URL]
     kept.texts[URL] = right.replace(migrated.password, "kt-canary-wrong")
-    provider = opened()
+    provider = opening()
     assert isinstance(await answer(provider), AuthFailed)
     kept.texts[URL] = right
     assert await is_read(provider)
 
 
-async def test_a_key_that_changed_is_taken_over_at_the_next_check(kept: Kept, opened) -> None:
+async def test_a_key_that_changed_is_taken_over_at_the_next_check(kept: Kept, opening) -> None:
     await fill(kept)
-    provider = opened()
+    provider = opening()
     assert await is_read(provider)
     right, kept.texts[KEY] = kept.texts[KEY], secrets.token_urlsafe(48)
     with pytest.raises(AuthFailed, match="keySecretRef does not open"):
@@ -187,17 +120,17 @@ async def test_a_key_that_changed_is_taken_over_at_the_next_check(kept: Kept, op
     assert await is_read(provider)
 
 
-async def test_a_weak_key_is_refused(kept: Kept, opened) -> None:
+async def test_a_weak_key_is_refused(kept: Kept, opening) -> None:
     kept.texts[KEY] = "kt-canary-weak"
     with pytest.raises(AuthFailed, match="keySecretRef is shorter than 32 bytes"):
-        await opened().validate()
+        await opening().validate()
 
 
-async def test_a_database_without_tables_is_told_of_with_the_remedy(kept: Kept, opened, postgres: Postgres) -> None:
+async def test_a_database_without_tables_is_told_of_with_the_remedy(kept: Kept, opening, postgres: Postgres) -> None:
     empty = postgres.create()
     kept.texts[URL] = empty.user_url
     with pytest.raises(AuthFailed, match="keyturn db upgrade"):
-        await opened().validate()
+        await opening().validate()
     postgres.drop(empty)
 
 
@@ -225,18 +158,18 @@ async def test_a_database_without_tables_is_told_of_with_the_remedy(kept: Kept, 
         "postgresql://u:kt-canary@h/d#f",
     ],
 )
-async def test_a_url_that_means_anything_else_is_refused_without_a_word_of_it(url: str, kept: Kept, opened) -> None:
+async def test_a_url_that_means_anything_else_is_refused_without_a_word_of_it(url: str, kept: Kept, opening) -> None:
     kept.texts[URL] = url
     with pytest.raises(AuthFailed, match="urlSecretRef") as refused:
-        await opened().validate()
+        await opening().validate()
     assert "kt-canary" not in str(refused.value)
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-async def test_a_log_in_in_clear_needs_the_operators_flag(mode: str, kept: Kept, migrated: Database, opened) -> None:
+async def test_a_log_in_in_clear_needs_the_operators_flag(mode: str, kept: Kept, migrated: Database, opening) -> None:
     kept.texts[URL] = migrated.url(migrated.user, sslmode=mode)
     with pytest.raises(AuthFailed, match="would let the log-in go in clear"):
-        await opened(AddressRules(allowed=("127.0.0.0/8",))).validate()
+        await opening(AddressRules(allowed=("127.0.0.0/8",))).validate()
 
 
 async def test_the_operators_own_database_is_for_the_cluster_kind(tmp_path: Path, kept: Kept) -> None:

@@ -7,10 +7,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from contract.files import aged, all_that_hangs_on, answer, answers, mount, provider
+from contract.files import aged, all_that_hangs_on, answer, answers, mount, provider, writer
 from keyturn.model.errors import AccessDenied, Invalid, NotFound, ProviderError, Rejected, Unavailable
 from keyturn.model.material import SourceRef
 from keyturn.model.order import FileFormat
+from keyturn.model.sensitive import Sensitive
 from keyturn.providers import file_sources
 
 JSON, YAML, DOTENV = FileFormat.JSON, FileFormat.YAML, FileFormat.DOTENV
@@ -173,7 +174,27 @@ async def test_a_pinned_version_is_invalid_since_there_are_none(tmp_path: Path):
     ref, pinned = SourceRef("key"), SourceRef("key", "7")
     found = await provider(tmp_path).get_many([ref, pinned])
     assert set(found) == {ref, pinned}
-    assert "no versions" in str(found[pinned])
+    assert "no versions but those that are kept with access: ReadWrite, and read with it" in str(found[pinned])
+    (tmp_path / "doc").write_text(DOCUMENTS[JSON])
+    assert str((await provider(tmp_path, "doc", JSON).get_many([pinned]))[pinned]) == "key: files have no versions; leave version out"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("/x", "'/x' is no path beneath the provider's folder; write names with one '/' between them"),
+        ("x//y", "'x//y' is no path beneath the provider's folder; write names with one '/' between them"),
+        ("..x", "begin no part of it with '..'"),
+        ("deep", "deep is a folder; name a file in it, such as deep/NAME"),
+        ("fifo", "fifo is no regular file: whoever made it is the one who writes it"),
+    ],
+)
+async def test_what_a_writer_says_of_a_name_is_what_is_wrong_with_it(tmp_path: Path, key: str, told: str) -> None:
+    (tmp_path / "deep").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Invalid) as refused:
+        await writer(tmp_path).put(key, Sensitive.of("kt-canary-x"), token="0" * 32)
+    assert told in str(refused.value)
 
 
 async def test_a_root_is_no_document(tmp_path: Path):

@@ -204,6 +204,14 @@ async def test_a_name_that_cannot_be_written_is_told(writing: FileWriter, key: s
         await writing.put(key, NEW, token=TOKENS[0])
 
 
+async def test_a_conflict_names_the_version_that_is_current(writing: FileWriter) -> None:
+    with pytest.raises(Conflict, match="db/password: version 1 should be current, and it is not there; read it again"):
+        await writing.put(KEY, NEW, token=TOKENS[0], expect="1")
+    current = await writing.put(KEY, OLD, token=TOKENS[1])
+    with pytest.raises(Conflict, match=f"db/password: version 1 should be current, and version {current} is; read it again"):
+        await writing.put(KEY, NEW, token=TOKENS[2], expect="1")
+
+
 async def test_keys_may_be_named_as_what_is_kept_is(writing: FileWriter) -> None:
     keys = ["a", "a.state", "a.previous", "a.new", "a.state.new", "lock", ".lock"]
     for turn in range(2):

@@ -8,11 +8,12 @@ import pytest
 from keyturn.providers import sql_relay
 from keyturn.providers.sql_relay import LONGEST_ANSWER, LOOPBACK, Relay
 
-MIB = b"x" * (1 << 20)
+LET_IN = b"R" + (8).to_bytes(4, "big") + bytes(4)
+MIB = b"D" + ((1 << 20) - 1).to_bytes(4, "big") + (1).to_bytes(2, "big") + b"x" * ((1 << 20) - 7)
 
 
 class Far:
-    """A server that answers each line with so many MiB."""
+    """A server that answers each line with so many MiB, once it has let in whoever came."""
 
     def __init__(self) -> None:
         self.mib = 1
@@ -20,6 +21,7 @@ class Far:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            writer.write(LET_IN)
             while await reader.readline():
                 for _ in range(self.mib):
                     writer.write(MIB)
@@ -67,6 +69,7 @@ async def test_what_is_asked_for_in_parts_may_be_more(far: tuple[Far, int]) -> N
     _, port = far
     relay = Relay(LOOPBACK, port, 3.0)
     reader, writer = await asyncio.open_connection(LOOPBACK, await relay.listen())
+    assert await reader.readexactly(len(LET_IN)) == LET_IN
     for _ in range(2 * LONGEST_ANSWER // len(MIB)):
         writer.write(b"ask\n")
         assert await reader.readexactly(len(MIB)) == MIB

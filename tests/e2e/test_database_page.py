@@ -5,6 +5,7 @@ volume, and what waits for a pod does not wait.
 """
 
 import json
+import re
 import secrets
 import shutil
 import subprocess
@@ -33,14 +34,17 @@ from postgres import Postgres
 
 PAGE = ROOT / "docs" / "database.md"
 (
-    SQLITE_KEY, POSTGRES_KEY, SET_AND_GET, BOTH_KEYS, ROTATE, DROP_PREVIOUS,
+    SQLITE_KEY, POSTGRES_KEY, AUTHORITY, SET_AND_GET, BOTH_KEYS, ROTATE, DROP_PREVIOUS,
     SAVE_KEYS, SAVE_SQLITE, SAVE_POSTGRES, STOP, RESTORE_SQLITE, RESTORE_POSTGRES, START,
 ) = blocks(PAGE, "sh")  # fmt: skip
 [MAKE_DATABASE] = blocks(PAGE, "sql")
 SQLITE_PART, POSTGRES_PART = (block for block in blocks(PAGE, "yaml") if block.startswith("components:"))
+[AUTHORITY_PART] = (block for block in blocks(PAGE, "yaml") if block.startswith("patches:"))
+[AUTHORITY_OPTIONS] = re.findall(r"end both URLs with `\?(\S+)`", PAGE.read_text())
 [PROVIDER] = [block for block in blocks(PAGE, "yaml") if "database: {}" in block]
 KEYS = {"one": "shop/db", "two": "shop/api.key"}
 VOLUME = "/var/lib/keyturn"
+AUTHORITY_FOLDER = "/etc/keyturn-database-ca"
 
 # `exec` runs here; a pod is not waited for, since none comes.
 _KUBECTL = f"""#!{sys.executable}
@@ -71,6 +75,7 @@ class Machine:
         """Empty, as the page has it made."""
         self.volume.mkdir(exist_ok=True)
         if self._server is not None:
+            (self.volume / "ca.crt").write_bytes(self._server.authority.cert_pem.bytes())
             for statement in MAKE_DATABASE.splitlines():
                 self._server.execute(statement)
 
@@ -81,9 +86,10 @@ class Machine:
                 self._server.execute(f"DROP {gone}")
 
     def named(self, script: str) -> str:
-        """With the address of this server, which is on our own loopback and so has no need of TLS."""
+        """With the address of this server, whose certificate is of an authority of its own, and where that one is here."""
         port = self._server.port if self._server is not None else 0
-        return script.replace("db.example.com", f"{LOOPBACK}:{port}").replace("sslmode=verify-full", "sslmode=disable")
+        options = AUTHORITY_OPTIONS.replace(AUTHORITY_FOLDER, str(self.volume))
+        return script.replace("db.example.com", f"{LOOPBACK}:{port}").replace("sslmode=verify-full", options)
 
 
 @contextmanager
@@ -119,6 +125,15 @@ class Site:
             command = [str(self.shell.folder / ".programs" / "keyturn"), *container["args"]]
             done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
             assert done.returncode == 0, done.stderr
+
+    def check_authority(self) -> None:
+        """What the URLs name is where both containers have it."""
+        assert AUTHORITY_OPTIONS.endswith(f"sslrootcert={AUTHORITY_FOLDER}/ca.crt")
+        spec = self.api.get("Deployment", NAMESPACE, "keyturn")["spec"]["template"]["spec"]
+        [volume] = (each for each in spec["volumes"] if each["name"] == "database-ca")
+        assert "ca.crt" in self.api.get("ConfigMap", NAMESPACE, volume["configMap"]["name"])["data"]
+        for container in (*spec["initContainers"], *spec["containers"]):
+            assert {"name": "database-ca", "mountPath": AUTHORITY_FOLDER, "readOnly": True} in container["volumeMounts"]
 
     def _environment(self, container: Json) -> dict[str, str]:
         found = {}
@@ -190,7 +205,8 @@ def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, 
     sources.mkdir()
     part = SQLITE_PART if request.param == "sqlite" else POSTGRES_PART
     (checkout / "my-keyturn").mkdir()
-    (checkout / "my-keyturn" / "kustomization.yaml").write_text(yaml.safe_dump(yaml.safe_load(part) | {"resources": ["../deploy/base"]}))
+    told = yaml.safe_load(part) | ({} if request.param == "sqlite" else yaml.safe_load(AUTHORITY_PART))
+    (checkout / "my-keyturn" / "kustomization.yaml").write_text(yaml.safe_dump(told | {"resources": ["../deploy/base"]}))
     (checkout / "provider.yaml").write_text(PROVIDER)
     pod = tmp_path / "pod.json"
     shell = Shell(checkout, "replaced", {"KUBECONFIG": str(cluster.kubeconfig), "POD": str(pod)})
@@ -203,6 +219,9 @@ def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, 
         ok(shell, "kubectl create namespace shop; kubectl apply -k my-keyturn")
         made = Site(shell, api, Operator(cluster, sources), where, pod)
         made.run(where.named(SQLITE_KEY if where.is_sqlite else POSTGRES_KEY))
+        if not where.is_sqlite:
+            made.run(f"cp {where.volume}/ca.crt .; {AUTHORITY}")
+            made.check_authority()
         made.start()
         canary.watch_operator(made.operator.log_file, made.operator.health_url, environ=False)
         made.run("kubectl apply -f provider.yaml")
@@ -228,6 +247,8 @@ def test_what_was_backed_up_comes_back_with_versions_and_revisions_after_all_was
 
     site.run(SAVE_KEYS)
     site.run(SAVE_SQLITE if site.machine.is_sqlite else SAVE_POSTGRES)
+    if not site.machine.is_sqlite:
+        site.run(SAVE_POSTGRES.replace(".data.owner-url", ".data.url"))  # the user of run time can do it too
     site.run(STOP.splitlines()[0])
     assert site.operator.stop() == 0, site.operator.log(30)
     site.machine.lose()

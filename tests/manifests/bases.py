@@ -40,6 +40,7 @@ BASES: Mapping[str, tuple[Kind, Json]] = {
     "admits": (CSP, {"conditions": [{"namespaces": ["shop"]}], "provider": {"fake": {"data": [{"key": "a", "value": "b"}]}}}),
     "env": (CSP, {"provider": {"env": {"prefix": "KEYTURN_SECRET_"}}}),
     "file": (CSP, {"provider": {"file": {"path": "shop"}}}),
+    "document": (CSP, {"provider": {"file": {"path": "app.json", "format": "JSON"}}}),
     "database": (SP, {"provider": {"database": {"urlSecretRef": REF, "keySecretRef": REF}}}),
     "cluster database": (CSP, {"provider": {"database": {}}}),
     "aws": (

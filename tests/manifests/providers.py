@@ -13,6 +13,11 @@ CASES: Final[tuple[Case, ...]] = (
     Case("fake", "provider.fake", {"data": [{"key": "a", "value": "b"}]}, ABSENT, "exactly one provider is needed", where="provider"),
     Case("cluster", "provider.file", ABSENT, {"path": "x"}, "keep one, and make another object for another provider", where="provider"),
     unknown_word("fake", "access", "ReadWrite"),
+    *(
+        Case(base, "access", "ReadOnly", "ReadWrite", "access: ReadWrite is not for env, kubernetes and a file of format JSON", where=".")
+        for base in ("env", "kubernetes", "remote kubernetes", "document")
+    ),
+    unknown_word("file", "access", "ReadWrite"),
     Case("fake", "controllerClass", "blue", "b" * 64, *TOO_LONG),
     Case("fake", "provider", {"fake": {"data": [{"key": "a", "value": "b"}]}}, {"env": {}}, "for a ClusterSecretProvider only"),
     Case("fake", "provider", {"fake": {"data": [{"key": "a", "value": "b"}]}}, {"file": {"path": "x"}}, "make one of that kind"),

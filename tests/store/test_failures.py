@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, ProviderError, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import Database
+from keyturn.store.engine import Database, open_database
 from postgres import Postgres
 from store.places import postgres_place, sqlite_place, token
 
@@ -93,3 +94,59 @@ async def test_a_writer_that_does_not_end_is_told_of_as_busy(tmp_path: Path, mon
         other.execute("ROLLBACK")
         other.close()
         assert await values.put("db", ONE, token=token()) == "1"
+
+
+async def test_why_nobody_answers_is_told_of_the_own_database(postgres: Postgres, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(postgres.authority.cert_pem.bytes())
+    async with postgres_place(postgres) as place:
+        own = place.own
+        assert own is not None
+        trusting = {"sslmode": "verify-full", "sslrootcert": str(tmp_path / "ca.pem")}
+        await asked(place.database(own.url(own.user, **trusting)))
+        for url, told in {
+            own.url(own.user, "kt-canary.invalid"): "the URL's host is not known",
+            place.url.replace(f":{own.port}/", ":1/"): "nobody listens at the URL's host and port",
+            own.url(own.user, "localhost", **trusting): "its certificate is for another name",
+            own.url(own.user, **trusting | {"sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}): "of no authority that is trusted here",
+            own.url(own.user, **trusting | {"sslrootcert": "/kt-canary"}): "the file that sslrootcert names is not there",
+            f"postgresql:///{own.name}?host=/kt-canary": "there is no server at the socket",
+        }.items():
+            found = await failure(place.database(url))
+            assert isinstance(found, Unavailable)
+            assert str(found).startswith("the database gave no answer: ")
+            assert told in str(found)
+            assert "kt-canary" not in str(found)
+
+
+async def test_the_systems_authorities_are_trusted_where_the_url_names_none(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with postgres_place(postgres) as place:
+        assert place.own is not None
+        url = place.own.url(place.own.user, sslmode="verify-full")
+        assert "of no authority" in str(await failure(place.database(url)))
+        (tmp_path / "ca.pem").write_bytes(postgres.authority.cert_pem.bytes())
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        await asked(place.database(url))
+
+
+async def test_what_listens_and_is_no_postgresql_is_told_so() -> None:
+    async def chat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 kt-canary\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(chat, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        database = open_database(Sensitive.of(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable"))
+        assert str(await failure(database)).endswith("is no PostgreSQL")
+        await database.close()
+
+
+async def test_why_nobody_answers_is_not_told_of_a_tenants() -> None:
+    async def connect() -> psycopg.AsyncConnection:
+        return await psycopg.AsyncConnection.connect("postgresql://u@127.0.0.1:1/d?sslmode=disable")
+
+    database = open_database(Sensitive.of("postgresql://"), connect)
+    assert str(await failure(database)) == "the database gave no answer"
+    await database.close()

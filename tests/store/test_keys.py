@@ -2,18 +2,22 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canary.birds import Canary
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import MasterKeys
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
+from keyturn.store import keys
 from keyturn.store.keys import ACTIVE, DECRYPT_ONLY, Keyholder, KeyLost, WrongKey, made, store
 from keyturn.store.replicas import Presence
-from keyturn.store.rotation import Standing, standing
+from keyturn.store.rotation import Rotation, Standing, standing
+from keyturn.store.values import SqlValues
 from store.places import ITERATIONS, Place, token
 
 VALUE = Sensitive.of("kt-canary-one")
@@ -105,6 +109,49 @@ async def test_a_changed_row_does_not_open(place: Place, change: str) -> None:
         await holder(place).open()
 
 
+@pytest.fixture
+def at_the_look_for_keys_in_use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Awaitable[object]]], None]:
+    """Lets something happen between two questions of an `open`, once."""
+    real = keys.ids_in_use
+
+    def let(happen: Callable[[], Awaitable[object]]) -> None:
+        waiting = [happen]
+
+        async def look(connection: AsyncConnection) -> frozenset[str]:
+            while waiting:
+                await waiting.pop()()
+            return await real(connection)
+
+        monkeypatch.setattr(keys, "ids_in_use", look)
+
+    return let
+
+
+async def test_a_rotation_in_the_midst_of_a_start_is_no_lost_key(
+    place: Place, canary: Canary, at_the_look_for_keys_in_use: Callable[[Callable[[], Awaitable[object]]], None]
+) -> None:
+    await (await place.values()).put("db", VALUE, token=token())
+    both = {"SECRET_KEY": words(canary), "SECRET_KEY_PREVIOUS": place.master}
+    rotating, late = holder(place, **both), holder(place, **both)
+    await rotating.open()
+    at_the_look_for_keys_in_use(lambda: Rotation(rotating, lambda _: None, ITERATIONS).run(0))
+    await late.open()
+    answers = await SqlValues(late, "default").get_many([SourceRef("db")])
+    assert [answer.data for answer in answers.values() if isinstance(answer, Value)] == [VALUE]
+
+
+async def test_a_first_value_in_the_midst_of_a_start_is_no_lost_key(
+    place: Place, at_the_look_for_keys_in_use: Callable[[Callable[[], Awaitable[object]]], None]
+) -> None:
+    async def begin() -> None:
+        await (await place.values()).put("db", VALUE, token=token())
+
+    late = holder(place)
+    at_the_look_for_keys_in_use(begin)
+    await late.open()
+    assert isinstance((await SqlValues(late, "default").get_many([SourceRef("db")]))[SourceRef("db")], Value)
+
+
 async def test_two_active_keys_and_none_are_refused(place: Place) -> None:
     await holder(place).open()
     await place.execute(f"UPDATE encryption_keys SET state = '{DECRYPT_ONLY}'")
@@ -193,6 +240,26 @@ async def test_a_replica_that_was_not_seen_for_a_day_is_forgotten(place: Place) 
     gone, here = Presence(each, "gone"), Presence(each, "here")
     await gone.enter()
     await place.execute("UPDATE replicas SET seen_at = '2026-01-01 00:00:00+00:00'")
+    await here.enter()
+    assert [replica.id for replica in (await stands(place)).replicas] == [here.id]
+
+
+@pytest.mark.parametrize(("ahead", "is_live"), [(timedelta(seconds=30), True), (timedelta(hours=1), False)])
+async def test_a_replica_of_the_future_is_not_waited_for(place: Place, ahead: timedelta, is_live: bool) -> None:  # noqa: FBT001  # a column of the table
+    each = holder(place)
+    await each.open()
+    await Presence(each).enter()
+    seen_at = (datetime.now(UTC) + ahead).isoformat(timespec="microseconds").replace(":", "\\:")
+    await place.execute(f"UPDATE replicas SET seen_at = '{seen_at}'")
+    assert [replica.is_live for replica in (await stands(place)).replicas] == [is_live]
+
+
+async def test_a_replica_of_another_day_to_come_is_forgotten(place: Place) -> None:
+    each = holder(place)
+    await each.open()
+    early, here = Presence(each, "early"), Presence(each, "here")
+    await early.enter()
+    await place.execute("UPDATE replicas SET seen_at = '2999-01-01 00\\:00\\:00+00\\:00'")
     await here.enter()
     assert [replica.id for replica in (await stands(place)).replicas] == [here.id]
 

@@ -59,6 +59,23 @@ async def test_ten_thousand_secrets_are_listed_and_one_that_changed_is_found_by_
     assert len(asked) == 1
 
 
+async def test_a_name_is_used_again_by_as_many_statements_however_many_versions_it_had(place: Place) -> None:
+    """All other writers wait for them."""
+    values = await place.values()
+    asked, counts = counting(values._database), []
+    for name, count in (("few", 2), ("many", 30)):
+        for _ in range(count):
+            await values.put(name, Sensitive.of("kt-canary-old"), token=token())
+        await values.delete(name)
+        asked.clear()
+        await values.put(name, Sensitive.of("kt-canary-new"), token=token())
+        counts.append(len(asked))
+        told = await values.versions(name)
+        assert [version.is_readable for version in told] == [True] + [False] * count
+        assert {len(version.stages) for version in told[1:]} == {0}
+    assert counts[0] == counts[1]
+
+
 async def test_a_thousand_are_read_by_one_query_while_the_loop_goes_on(values: SqlValues) -> None:
     refs = [SourceRef(f"team-{number % 10}/s{number:05}") for number in range(1, 1001)]
     await values.get_many(refs[:2])

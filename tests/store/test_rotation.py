@@ -100,6 +100,59 @@ async def test_to_run_it_again_changes_nothing(place: Place, new: str) -> None:
     told = await rotate(place, new, place.master)
     assert await ids(place) == before
     assert told == [f"SECRET_KEY is the key {next(iter(before))}, which is active", told[-1]]
+    assert told[-1] == "nothing to rotate: SECRET_KEY is the active key already; to bring in another make it SECRET_KEY"
+
+
+async def added(place: Place, words: str) -> str:
+    """The id of a key that a rotation brought in and did not come to activate."""
+    row, _ = await made(MasterKeys.of({"SECRET_KEY": words}).wanted, DECRYPT_ONLY, ITERATIONS)
+    async with place.database().writing() as connection:
+        await store(connection, row)
+    return row.id
+
+
+async def test_to_rotate_without_another_key_is_no_rotation_and_says_so(place: Place) -> None:
+    await fill(place)
+    before = await ids(place)
+    assert (await rotate(place, place.master))[-1].startswith(
+        "nothing to rotate: SECRET_KEY is the active key already; to bring in another"
+    )
+    assert await ids(place) == before
+
+
+@pytest.mark.parametrize("was_added", [False, True])
+async def test_keys_that_are_swapped_are_refused_and_none_is_dropped(place: Place, new: str, was_added: bool) -> None:  # noqa: FBT001  # a column of the table
+    await fill(place)
+    if was_added:
+        await added(place, new)
+    before = await ids(place)
+    with pytest.raises(
+        RotationStopped, match=r"swapped: SECRET_KEY is k-[0-9a-f]{8}, which is active already, and SECRET_KEY_PREVIOUS is not in use"
+    ):
+        await rotate(place, place.master, new)
+    assert await ids(place) == before
+
+
+async def test_a_key_that_is_left_is_told_of_and_withdrawn_when_that_is_asked_for(place: Place, new: str) -> None:
+    await fill(place)
+    before, left = await ids(place), await added(place, new)
+    assert f"; added and not activated: '{left}'" in (await rotate(place, place.master))[-1]
+    told: list[str] = []
+    for _ in range(2):
+        await Rotation(await opened(place, place.master), told.append, ITERATIONS).withdraw()
+    assert await ids(place) == before
+    [active] = before
+    assert told[:2] == [f"dropped {left}: nothing lies under it", f"done: {active} stays active"]
+    assert told[2:] == [f"nothing to withdraw: no key was added beside {active}, which is active"]
+
+
+async def test_nothing_is_withdrawn_by_who_does_not_want_the_active_key(place: Place, new: str) -> None:
+    await fill(place)
+    await added(place, new)
+    before = await ids(place)
+    with pytest.raises(RotationStopped, match=r"nothing was withdrawn: k-[0-9a-f]{8} is active, and SECRET_KEY is another key"):
+        await Rotation(await opened(place, new, place.master), lambda _: None, ITERATIONS).withdraw()
+    assert await ids(place) == before
 
 
 async def test_a_live_replica_that_lacks_the_key_stops_the_activation(place: Place, new: str) -> None:
@@ -107,8 +160,9 @@ async def test_a_live_replica_that_lacks_the_key_stops_the_activation(place: Pla
     old = await opened(place, place.master)
     presence = Presence(old, "old-replica")
     await presence.enter()
-    with pytest.raises(RotationStopped, match=rf"was not activated, .*{presence.id}; give them the new key as SECRET_KEY"):
+    with pytest.raises(RotationStopped, match=rf"was not activated, .*{presence.id}; give them the new key as SECRET_KEY") as stopped:
         await rotate(place, new, place.master)
+    assert str(stopped.value).endswith("one that is gone is waited for until it was silent for 45 seconds")
     states = await ids(place)
     assert states[old.ring.active] == ("active", 3 * len(NAMES))
     assert sorted(states.values()) == [("active", 3 * len(NAMES)), ("decrypt_only", 0)]

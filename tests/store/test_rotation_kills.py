@@ -128,6 +128,18 @@ async def test_the_command_finds_a_wrong_key_and_a_lost_row_and_says_no_word_of_
     assert [len(ran.errors.splitlines()) for ran in (wrong, weak, lost)] == [1, 1, 1]
 
 
+async def test_the_command_fails_where_keys_are_swapped_and_withdraws_what_was_added(place: Place) -> None:
+    values, new = await place.values(), secrets.token_urlsafe(48)
+    await values.put("db", Sensitive.of("kt-canary-1"), token=token())
+    swapped = await rotate(place, place.master, new)
+    assert (swapped.returncode, len(swapped.errors.splitlines())) == (1, 1)
+    assert "the two are swapped" in swapped.errors
+    none = await rotate(place, place.master, "", None, 0, "--withdraw")
+    assert (none.returncode, none.lines[-1].split(":")[0]) == (0, "nothing to withdraw")
+    both = await rotate(place, place.master, "", None, 0, "--withdraw", "--status")
+    assert both.returncode == 2
+
+
 async def test_the_command_makes_no_first_key_and_no_file(place: Place) -> None:
     ran = await rotate(place, secrets.token_urlsafe(48))
     assert (ran.returncode, ran.lines) == (0, ["the database has no key yet: the first one is made when it is first used"])

@@ -1,5 +1,6 @@
 """Migrations lead to the tables that the code works with, and back, on both databases."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,8 @@ from keyturn.cli import cli
 from keyturn.model.errors import AccessDenied, Unavailable
 from keyturn.model.material import SourceRef
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import Database, DatabaseRefused
+from keyturn.store.engine import Database
+from keyturn.store.failures import DatabaseRefused
 from keyturn.store.schema import EMPTY, NEWEST, migrate, newest, ready
 from keyturn.store.tables import metadata
 from store.places import Place, token
@@ -102,8 +104,9 @@ def upgrade(**environment: str | None) -> tuple[int, str]:
 
 async def test_the_command_makes_the_tables_and_grants_them(empty_place: Place) -> None:
     both = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": empty_place.url}
-    assert await _in_thread(both) == (0, "the schema is 0001, and was not there" + _granted(empty_place) + "\n")
-    assert await _in_thread(both) == (0, "the schema is 0001 already" + _granted(empty_place) + "\n")
+    schema = f"the schema of {_name(empty_place)} is 0001"
+    assert await _in_thread(both) == (0, f"{schema}, and was not there{_granted(empty_place)}\n")
+    assert await _in_thread(both) == (0, f"{schema} already{_granted(empty_place)}\n")
     values = await empty_place.values()
     await values.put("db", VALUE, token=token())
     assert SourceRef("db") in await values.get_many([SourceRef("db")])
@@ -112,25 +115,71 @@ async def test_the_command_makes_the_tables_and_grants_them(empty_place: Place) 
 async def test_a_user_of_any_name_is_granted_wherever_the_url_names_it(empty_place: Place) -> None:
     if empty_place.server is None or empty_place.own is None:
         return  # a file has no users
+    name = empty_place.own.name
     role = f'{empty_place.own.user}\'s %(odd)s "role":one'
     quoted = '"' + role.replace('"', '""') + '"'
     empty_place.server.execute(f"CREATE ROLE {quoted}")
     try:
-        urls = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": f"postgresql:///any?{urlencode({'user': role})}"}
-        assert await _in_thread(urls) == (0, f"the schema is 0001, and was not there; {role} has what the operator needs\n")
+        urls = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": f"postgresql:///{name}?{urlencode({'user': role})}"}
+        assert await _in_thread(urls) == (0, f"the schema of {name} is 0001, and was not there; {role} has what the operator needs\n")
         asked = "SELECT has_table_privilege(:role, 'replicas', 'DELETE'), has_schema_privilege(:role, 'public', 'USAGE')"
         assert [tuple(row) for row in await empty_place.execute(asked, role=role)] == [(True, True)]
-        assert (await _in_thread(urls | {"DATABASE_URL": "postgresql:///any"}))[0] == 1
+        assert "names no user" in (await _in_thread(urls | {"DATABASE_URL": f"postgresql:///{name}"}))[1]
     finally:
         for statement in (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}"):
             empty_place.server.execute(statement, empty_place.own.name)
 
 
 async def test_one_url_alone_is_the_owners(empty_place: Place) -> None:
-    assert await _in_thread({"DATABASE_URL": empty_place.owner_url}) == (0, "the schema is 0001, and was not there\n")
+    assert await _in_thread({"DATABASE_URL": empty_place.owner_url}) == (
+        0,
+        f"the schema of {_name(empty_place)} is 0001, and was not there\n",
+    )
     if empty_place.server is not None:
         code, told = await _in_thread({"DATABASE_URL": empty_place.url})
         assert (code, "AccessDenied" in told or "does not let this user" in told) == (1, True)
+
+
+async def test_who_may_not_change_the_tables_is_told_whose_log_in_it_takes(empty_place: Place) -> None:
+    if empty_place.own is None:
+        return  # a file has no users
+    told = "the database does not let this user change its tables; "
+    assert await _in_thread({"DATABASE_URL": empty_place.url}) == (1, told + "set DATABASE_OWNER_URL to the owner's")
+    both = {"DATABASE_URL": empty_place.url, "DATABASE_OWNER_URL": empty_place.url}
+    assert await _in_thread(both) == (1, told + "log in with DATABASE_OWNER_URL as their owner")
+
+
+async def test_an_owner_of_another_database_is_refused_before_anything_is_made(empty_place: Place) -> None:
+    own, url = empty_place.own, empty_place.owner_url
+    others = {"scheme": "sqlite:////nowhere/kt.db"} if own else {"name of the database": url + ".other", "scheme": "postgresql://u@h/d"}
+    if own:
+        others |= {
+            "host": url.replace("127.0.0.1", "localhost"),
+            "port": url.replace(f":{own.port}/", ":1/"),
+            "name of the database": url.replace(f"/{own.name}?", "/postgres?"),
+        }
+    for part, other in others.items():
+        code, told = await _in_thread({"DATABASE_OWNER_URL": url, "DATABASE_URL": other})
+        assert (code, told.partition(";")[0]) == (
+            1,
+            f"DATABASE_OWNER_URL and DATABASE_URL mean different databases, their {part} differs",
+        )
+    assert await tables(empty_place.database(url)) == set()
+
+
+async def test_a_url_that_is_refused_is_told_by_its_variable(tmp_path: Path) -> None:
+    for variable, other in (("DATABASE_URL", "DATABASE_OWNER_URL"), ("DATABASE_OWNER_URL", "DATABASE_URL")):
+        for wrong in ("kt-canary", "mysql://u:kt-canary@h/d"):
+            code, told = await _in_thread({other: f"sqlite:///{tmp_path}/kt.db", variable: wrong})
+            assert (code, told.partition(":")[0]) == (1, variable)
+            assert "kt-canary" not in told
+
+
+async def test_the_run_time_user_can_make_a_backup(place: Place) -> None:
+    if place.own is None:
+        return  # a file has no users
+    rows = await place.execute("SELECT has_sequence_privilege(:user, oid, 'SELECT') FROM pg_class WHERE relkind = 'S'", user=place.own.user)
+    assert {tuple(row) for row in rows} == {(True,)}
 
 
 def test_without_a_url_nothing_is_done() -> None:
@@ -143,6 +192,10 @@ async def _in_thread(environment: dict[str, str]) -> tuple[int, str]:
     import asyncio
 
     return await asyncio.to_thread(upgrade, **environment)
+
+
+def _name(place: Place) -> str:
+    return place.own.name if place.own else str(place.file)
 
 
 def _granted(place: Place) -> str:

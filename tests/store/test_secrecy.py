@@ -14,7 +14,8 @@ from canary.birds import Canary
 from keyturn.model.errors import KeyturnError, ProviderError
 from keyturn.model.material import PENDING, SourceRef, Value
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import DatabaseRefused, open_database
+from keyturn.store.engine import open_database
+from keyturn.store.failures import DatabaseRefused
 from store.places import Place, sqlite_place, token
 
 HASHES: tuple[Callable[[bytes], "hashlib._Hash"], ...] = (hashlib.md5, hashlib.sha1, hashlib.sha256, hashlib.sha512, hashlib.blake2b)

@@ -74,6 +74,15 @@ def test_the_operator_with_a_class_has_no_default_provider() -> None:
     assert app.take_default(Settings(controller_class="blue"), {}).default.namespaces == frozenset()
 
 
+def test_a_variable_that_is_nearly_ours_is_warned_of_without_its_value(caplog: pytest.LogCaptureFixture) -> None:
+    take({"SECRETS_ENVPREFIX": VALUE})
+    [record] = caplog.records
+    assert record.getMessage() == (
+        "SECRETS_ENVPREFIX is no variable of Keyturn and is not looked at; SECRETS_ENV_PREFIX is one: rename it if that is meant"
+    )
+    assert VALUE not in str(vars(record))
+
+
 def test_an_operator_reads_by_its_own_rules() -> None:
     with pytest.raises(Rejected, match="SECRETS_ENV_PREFIX"):
         app.take_default(Settings(), {"SECRETS_ENV_PREFIX": "SHOP_"})

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -28,32 +27,35 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--status", is_flag=True, help="Say where the keys are, and change nothing; needs no master key.")
+@click.option("--withdraw", is_flag=True, help="Keep SECRET_KEY, which is active, and drop keys that were added and never activated.")
 @click.option("--wait", "wait_s", type=Duration(), default=WAIT_S, help="How long to wait for replicas to open the key.  [default: 2m]")
-def rotate(*, status: bool, wait_s: float) -> None:
+def rotate(*, status: bool, withdraw: bool, wait_s: float) -> None:
     """Bring all rows under the key in SECRET_KEY, or in the first line of SECRET_KEYS_FILE.
 
     Give every replica, and this command, the new key as SECRET_KEY and the old one as SECRET_KEY_PREVIOUS (or both in
     SECRET_KEYS_FILE, the new one first), and restart the replicas. Then run this. It adds the new key, waits until every
     live replica can open it, activates it, moves all rows and drops the old key. Cut off anywhere, it goes on when it is run again.
     """
+    if status and withdraw:
+        raise click.UsageError("--status changes nothing, and --withdraw does; leave one of them out")
     need("database", "keyturn keys")
-    asyncio.run(_status() if status else _rotate(wait_s))
+    asyncio.run(_status() if status else _rotate(wait_s, withdraw=withdraw))
 
 
 def _database() -> "Database":
-    from keyturn.store.engine import open_database, parsed
+    from keyturn.store.engine import open_database
 
     url = Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
     if not url:
         raise NoDatabase("set DATABASE_URL to the database whose keys are meant")
-    database, named = open_database(url), parsed(url).database or ""
+    database = open_database(url)
     # SQLite would make it, and a rotation of nothing would seem to have been one.
-    if database.is_sqlite and not Path(named).is_file():
-        raise NoDatabase(f"the file {named} that DATABASE_URL names is not there")
+    if missing := database.missing_file:
+        raise NoDatabase(f"the file {missing} that DATABASE_URL names is not there")
     return database
 
 
-async def _rotate(wait_s: float) -> None:
+async def _rotate(wait_s: float, *, withdraw: bool) -> None:
     from keyturn.store.custody import take_master_keys
     from keyturn.store.keys import Keyholder
     from keyturn.store.rotation import Rotation, standing
@@ -68,7 +70,8 @@ async def _rotate(wait_s: float) -> None:
             return
         holder = Keyholder(database, masters)
         await holder.open()
-        await Rotation(holder, click.echo).run(wait_s)
+        rotation = Rotation(holder, click.echo)
+        await (rotation.withdraw() if withdraw else rotation.run(wait_s))
     finally:
         await database.close()
 

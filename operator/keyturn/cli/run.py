@@ -40,7 +40,8 @@ class Duration(click.ParamType[float]):
         try:
             given = value if isinstance(value, float) else seconds(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            is_bare = isinstance(value, str) and value.isascii() and value.isdecimal()
+            self.fail(f"{error}; write {value[:9]}s if seconds are meant" if is_bare else str(error), param, ctx)
         if given < 1:
             self.fail("is less than a second; write 1s or more", param, ctx)
         return given

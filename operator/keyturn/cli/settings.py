@@ -98,6 +98,9 @@ An operator that runs in the cluster already holds the lease, and yours stands b
 ```sh
 make run FLAGS='--stale-floor=5s --log-level=debug'
 ```
+
+It takes `KEYTURN_…` and `KUBECONFIG` out of what your shell gives it and passes all else on, `SECRETS_…`, `DATABASE_URL`, `SECRET_KEY` and
+`VAULT_…` too: an operator that shall not open the database, or the default provider, of your shell needs them unset.
 """
 
 _TOLD_DEFAULT = re.compile(r"  \[default: (.*)\]$")

@@ -69,7 +69,8 @@ _TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 
 # The path is what ASCII prints, but for '#', '?' and the backslash, which some take for a slash.
 _SERVER: Final = re.compile(
-    r"""(?P<scheme>https?)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?(?:/[!"$->@-\[\]-~]*)?""", re.IGNORECASE | re.ASCII
+    r"""(?P<scheme>https?)://(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[a-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?(?:/[!"$->@-\[\]-~]*)?""",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -129,6 +130,18 @@ def check_scheme(field: str, server: str, rules: AddressRules) -> None:
         raise Rejected(f"{field}: is no plain URL of a server; write https://HOST or https://HOST:PORT, without user, query and fragment")
     if found["scheme"].lower() != "https" and not rules.allow_plain_http:
         raise Rejected(f"{field}: http would send the log-in in clear; use https, or start the operator with --allow-plain-http")
+
+
+def sends_in_clear(server: str) -> bool:
+    """Says that what is sent to this URL of a server can be read on a network: it has no TLS, and is not of this machine."""
+    found = _SERVER.fullmatch(server)
+    if found is None or found["scheme"].lower() == "https":
+        return False
+    host = found["six"] or found["host"].lower()
+    try:
+        return host != "localhost" and not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def parse_allowed(words: Sequence[str]) -> tuple[str, ...]:

@@ -4,12 +4,14 @@ Total: any variables give a noun, or `Rejected` that names the variable and the 
 no message quotes what could be secret, nor anything else that stands in a variable with a secret's name.
 """
 
+import difflib
 import posixpath
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
-from keyturn.decide.address import AddressRules, check_scheme
+from keyturn.decide.address import AddressRules, check_scheme, sends_in_clear
 from keyturn.decide.reach import ENV_PREFIX, Reach, check_prefix, is_closed
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import EVERYBODY, DefaultProvider
@@ -26,6 +28,7 @@ PREFIX: Final = "SECRETS_ENV_PREFIX"
 FILE_PATH: Final = "SECRETS_FILE_PATH"
 FILE_FORMAT: Final = "SECRETS_FILE_FORMAT"
 DATABASE_URL: Final = "DATABASE_URL"
+PLAIN_HTTP: Final = "KEYTURN_ALLOW_PLAIN_HTTP"
 
 _SECRETS: Final = {
     "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS),
@@ -35,6 +38,10 @@ _SECRETS: Final = {
 BUILT: Final = ("env", "file", "database", "hashicorp_vault")
 _PLANNED: Final = frozenset({"aws_secrets_manager", "azure_key_vault", "google_secret_manager"})
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_OURS: Final = (PROVIDER, NAMESPACES, PREFIX, FILE_PATH, FILE_FORMAT, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE)
+_LIKE: Final = 0.8
+"""How alike a name has to be to one of ours to be a slip of it: others have variables that begin with SECRETS_, too."""
+_YES: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FORMATS: Final = {each.lower(): each for each in FileFormat}
 
 Environment = Mapping[str, str]
@@ -54,7 +61,7 @@ def default_provider(environment: Environment, reach: Reach, addresses: AddressR
             _check_database(environment)
             return DefaultProvider(word, DatabaseConfig(), namespaces=namespaces)
         case "hashicorp_vault":
-            vault, credentials = _vault(environment, addresses)
+            vault, credentials = _vault(environment, _server(environment, reach, addresses))
             return DefaultProvider(word, vault, credentials=credentials, namespaces=namespaces)
     known = ", ".join(BUILT)
     if word in _PLANNED:
@@ -68,6 +75,12 @@ def secret_variables(word: str, reach: Reach) -> Collection[str]:
     An operator has no other use for any of them. A program may: only what its provider logs in with goes.
     """
     return _SECRETS.get(word, ()) if reach.is_own else [name for names in _SECRETS.values() for name in names]
+
+
+def near_misses(environment: Environment) -> Mapping[str, str]:
+    """Variables that nobody reads, and which one of ours each is likely to mean."""
+    strange = sorted(name for name in environment if name.startswith(("SECRETS_", "SECRET_PROVIDER")) and name not in _OURS)
+    return {name: found[0] for name in strange if name.isprintable() and (found := difflib.get_close_matches(name, _OURS, 1, _LIKE))}
 
 
 def _given(environment: Environment, name: str) -> str:
@@ -125,16 +138,26 @@ def _check_database(environment: Environment) -> None:
         raise Rejected(f"{SECRET_KEY}: is needed with {PROVIDER}=database, or {SECRET_KEYS_FILE}; {REMEDY}")
 
 
-def _vault(environment: Environment, addresses: AddressRules) -> tuple[VaultConfig, Mapping[KeyRef, Sensitive]]:
-    name = "VAULT_URL" if _given(environment, "VAULT_URL") or not _given(environment, "VAULT_ADDR") else "VAULT_ADDR"
-    server = _needed(environment, name, "https://HOST:PORT of the Vault or OpenBao")
-    check_scheme(name, server, addresses)
+def _server(environment: Environment, reach: Reach, addresses: AddressRules) -> str:
+    url, address = _given(environment, "VAULT_URL").rstrip("/"), _given(environment, "VAULT_ADDR").rstrip("/")
+    if url and address and url != address:
+        raise Rejected("VAULT_URL and VAULT_ADDR: name different servers; leave one of them")
+    name = "VAULT_ADDR" if address and not url else "VAULT_URL"
+    server = _needed(environment, name, "https://HOST:PORT of the Vault or OpenBao").rstrip("/")
+    # Of a program its own user says what may be sent in clear; to the machine itself all may be.
+    check_scheme(name, server, replace(addresses, allow_plain_http=True) if reach.is_own else addresses)
+    if reach.is_own and sends_in_clear(server) and _given(environment, PLAIN_HTTP).lower() not in _YES:
+        raise Rejected(f"{name}: http would send the log-in in clear; use https, or set {PLAIN_HTTP}=true")
+    return server
+
+
+def _vault(environment: Environment, server: str) -> tuple[VaultConfig, Mapping[KeyRef, Sensitive]]:
     if _given(environment, "VAULT_SKIP_VERIFY").lower() not in {"", "0", "f", "false"}:
         raise Rejected("VAULT_SKIP_VERIFY: certificates are always checked; unset it, and set VAULT_CACERT to the authority's certificate")
     namespace = _given(environment, "VAULT_NAMESPACE").strip("/")
     login = _login(environment)
     config = VaultConfig(
-        server=server.rstrip("/"),
+        server=server,
         login=login,
         mount=(_given(environment, "VAULT_MOUNT_PATH") or "secret").strip("/"),
         engine=_engine(_given(environment, "VAULT_KV_VERSION")),
@@ -148,19 +171,7 @@ def _vault(environment: Environment, addresses: AddressRules) -> tuple[VaultConf
 
 
 def _login(environment: Environment) -> VaultLogin:
-    mount = _given(environment, "VAULT_AUTH_MOUNT").strip("/")
-    ways: dict[str, VaultLogin] = {}
-    if token := _in_variable(environment, "VAULT_TOKEN"):
-        ways["VAULT_TOKEN"] = TokenLogin(token)
-    if sink := _in_file(environment, "VAULT_TOKEN_FILE"):
-        ways["VAULT_TOKEN_FILE"] = TokenLogin(sink)
-    if role_id := _given(environment, "VAULT_ROLE_ID"):
-        secret_id = _in_variable(environment, "VAULT_SECRET_ID") or _in_file(environment, "VAULT_SECRET_ID_FILE")
-        if secret_id is None:
-            raise Rejected("VAULT_SECRET_ID: is needed beside VAULT_ROLE_ID, or VAULT_SECRET_ID_FILE; set one of them")
-        ways["VAULT_ROLE_ID"] = AppRoleLogin(mount or "approle", role_id, secret_id)
-    if role := _given(environment, "VAULT_KUBERNETES_ROLE"):
-        ways["VAULT_KUBERNETES_ROLE"] = JwtLogin(mount or "kubernetes", role, None)
+    ways = [name for name in ("VAULT_TOKEN", "VAULT_TOKEN_FILE", "VAULT_ROLE_ID", "VAULT_KUBERNETES_ROLE") if _given(environment, name)]
     if not ways:
         raise Rejected(
             f"VAULT_TOKEN: is needed with {PROVIDER}=hashicorp_vault, or VAULT_TOKEN_FILE, or VAULT_ROLE_ID with VAULT_SECRET_ID,"
@@ -168,7 +179,15 @@ def _login(environment: Environment) -> VaultLogin:
         )
     if len(ways) > 1:
         raise Rejected(f"{' and '.join(ways)}: are several ways to log in; leave one of them")
-    return next(iter(ways.values()))
+    if token := _in_variable(environment, "VAULT_TOKEN") or _in_file(environment, "VAULT_TOKEN_FILE"):
+        return TokenLogin(token)
+    mount = _given(environment, "VAULT_AUTH_MOUNT").strip("/")
+    if role := _given(environment, "VAULT_KUBERNETES_ROLE"):
+        return JwtLogin(mount or "kubernetes", role, None)
+    secret_id = _in_variable(environment, "VAULT_SECRET_ID") or _in_file(environment, "VAULT_SECRET_ID_FILE")
+    if secret_id is None:
+        raise Rejected("VAULT_SECRET_ID: is needed beside VAULT_ROLE_ID, or VAULT_SECRET_ID_FILE; set one of them")
+    return AppRoleLogin(mount or "approle", _given(environment, "VAULT_ROLE_ID"), secret_id)
 
 
 def _engine(given: str) -> int:

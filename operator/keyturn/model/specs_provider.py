@@ -184,6 +184,12 @@ class Provider(Spec):
         return str(type(self).model_fields[name].alias), getattr(self, name)
 
 
+def _is_only_read(provider: Provider) -> bool:
+    """Whether Keyturn has no way to write there, whoever allows it."""
+    is_document = provider.file is not None and provider.file.format not in {None, "Directory"}
+    return is_document or provider.env is not None or provider.kubernetes is not None
+
+
 class SecretProviderSpec(Spec):
     """A provider and how to log in to it, for the namespace of this object."""
 
@@ -191,10 +197,21 @@ class SecretProviderSpec(Spec):
     """Where the secrets are, and who logs in: exactly one member."""
 
     access: Literal["ReadOnly", "ReadWrite"] | None = None
-    """Whether Keyturn may write to the provider too, as rotation does. Default: ReadOnly."""
+    """Whether Keyturn may write to the provider too, as rotation does. ReadWrite is not for env, kubernetes and documents
+    (file with JSON, YAML or Dotenv), which are only read. Default: ReadOnly."""
 
     controller_class: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Which operator serves this provider and all that refer to it, where more than one runs. Default: default."""
+
+    rules = (
+        Rule(
+            "!has(self.access) || self.access != 'ReadWrite' || !(has(self.provider.env) || has(self.provider.kubernetes)"
+            " || (has(self.provider.file) && has(self.provider.file.format) && self.provider.file.format != 'Directory'))",
+            "access: ReadWrite is not for env, kubernetes and a file of format JSON, YAML or Dotenv, which are only read;"
+            " remove access, or name a provider that is written",
+            lambda spec: spec.access != "ReadWrite" or not _is_only_read(spec.provider),
+        ),
+    )
 
 
 class NamespaceCondition(Spec):

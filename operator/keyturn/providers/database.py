@@ -16,6 +16,7 @@ from keyturn.model.errors import AuthFailed, KeyturnError, ProviderError, Unavai
 from keyturn.model.material import CURRENT, Cap, Meta, SourceRef, Survey, Value, Version
 from keyturn.model.sensitive import Sensitive
 from keyturn.ports import Databases, Provider, References, Surveyor, Writer
+from keyturn.providers.room import Room
 
 _T = TypeVar("_T")
 
@@ -44,14 +45,17 @@ class OwnDatabase:
 
 
 class TenantDatabase:
-    """One whose URL and key are in Secrets. ``rules`` say where it may be, and whether without TLS."""
+    """One whose URL and key are in Secrets. ``rules`` say where it may be, and whether without TLS; long answers need ``room``."""
 
-    def __init__(self, other: OtherDatabase, references: References, databases: Databases, rules: AddressRules, tenant: str) -> None:
+    def __init__(
+        self, other: OtherDatabase, references: References, databases: Databases, rules: AddressRules, tenant: str, room: Room
+    ) -> None:
         self._other = other
         self._references = references
         self._databases = databases
         self._rules = rules
         self._tenant = tenant
+        self._room = room
         self._opened: tuple[Sensitive, Sensitive] | None = None
 
     async def open(self) -> Provider:
@@ -60,7 +64,7 @@ class TenantDatabase:
         from keyturn.providers.sql_dial import connect, server_at
 
         server = server_at(url, allow_plain=self._rules.allow_plain_http)
-        found = await self._databases.open(key, partial(connect, server, self._rules, self._tenant))
+        found = await self._databases.open(key, partial(connect, server, self._rules, self._tenant, self._room), self._tenant)
         self._opened = url, key
         return found
 

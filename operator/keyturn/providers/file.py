@@ -16,11 +16,12 @@ from keyturn.model.order import FileFormat
 from keyturn.providers.file_sources import KEPT, DocumentSource, FolderSource
 
 _THREADS = 4
+_KEPT = " but those that are kept with access: ReadWrite, and read with it"
 _T = TypeVar("_T")
 
 
 class FileProvider:
-    """Reads files. There are no versions: a file is what it is now."""
+    """Reads files. There are no versions: a file is what it is now. Those that a writer keeps, a writer reads."""
 
     def __init__(self, place: Place, file_format: FileFormat, reach: Reach) -> None:
         if KEPT in place.path.casefold().split("/"):
@@ -39,9 +40,10 @@ class FileProvider:
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         keys = list(dict.fromkeys(ref.key for ref in refs if not ref.version))
+        none = f"files have no versions{_KEPT if isinstance(self._source, FolderSource) else ''}; leave version out"
         self._open()
         found = await self._run(self._source.read, keys) if keys else {}
-        return {ref: Invalid(f"{ref.key}: files have no versions; leave version out") if ref.version else found[ref.key] for ref in refs}
+        return {ref: Invalid(f"{ref.key}: {none}") if ref.version else found[ref.key] for ref in refs}
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         for meta in await self._run(self._source.list, prefix):

@@ -45,8 +45,11 @@ class Kept:
             found = os.stat(self._path(suffix), dir_fd=self._at(suffix), follow_symlinks=False)
         except FileNotFoundError:
             return None
+        if stat.S_ISDIR(found.st_mode):
+            raise Invalid(f"{self.key} is a folder; name a file in it, such as {self.key}/NAME")
         if not stat.S_ISREG(found.st_mode):
-            raise Invalid(f"{self.key} is a link or no file: whoever made it is the one who writes it")
+            what = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+            raise Invalid(f"{self.key} is {what}: whoever made it is the one who writes it")
         return found
 
     def version(self, suffix: str = "") -> str:

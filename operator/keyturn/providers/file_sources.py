@@ -27,6 +27,7 @@ from keyturn.providers.file_formats import parse
 MAX_BYTES = 1 << 20
 KEPT = "..keyturn"
 """The folder in which a writer keeps what nobody reads as a key."""
+NO_PATH = f"is no path beneath the provider's folder; write names with one '/' between them, none of them '.', '..' or {KEPT}"
 _MAX_LISTED = 10_000
 _MAX_LEVELS = 32
 _ATTEMPTS = 3
@@ -74,7 +75,7 @@ class FolderSource:
 
     def _get(self, folder: int, key: str) -> Answer:
         if not self.is_key(key):
-            return Invalid(f"{key!r} is no path beneath the provider's folder")
+            return Invalid(f"{key!r} {NO_PATH}")
         try:
             data, found = _read(folder, key)
         except ProviderError as error:
@@ -180,7 +181,7 @@ def _read(folder: int, path: str) -> tuple[bytes, os.stat_result]:
 def refuse_unfit(found: os.stat_result, path: str) -> None:
     """Raises `Invalid` for what is not read."""
     if not stat.S_ISREG(found.st_mode):
-        raise Invalid(f"{path} is no regular file")
+        raise Invalid(f"{path} is {'a folder and ' if stat.S_ISDIR(found.st_mode) else ''}no regular file")
     if found.st_size > MAX_BYTES:
         raise Invalid(f"{path} is larger than 1 MiB")
 

@@ -18,7 +18,7 @@ from keyturn.model.order import FileFormat
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.file import FileProvider
 from keyturn.providers.file_kept import Kept, opened
-from keyturn.providers.file_sources import MAX_BYTES, FolderSource, open_place
+from keyturn.providers.file_sources import MAX_BYTES, NO_PATH, FolderSource, open_place
 from keyturn.providers.file_state import DELETED, LAST, NEW, PENDING, PREVIOUS, Doing, is_found, name_of, state_beside
 from keyturn.providers.put_mark import Mark, check_stage, mark
 
@@ -98,8 +98,9 @@ class Folder(FolderSource):
             if before := kept.state.puts.get(ours.name):
                 ours.check(before[0], key)
                 return before[1]
-            if expect is not None and expect != kept.version():
-                raise Conflict(f"the version of {key} that is current is not the one that was expected")
+            if expect is not None and expect != (current := kept.version()):
+                wanted = f"version {expect} should be current" if expect else "it should not be there"
+                raise Conflict(f"{key}: {wanted}, and {f'version {current} is' if current else 'it is not there'}; read it again")
             return _put(kept, data, ours, stage)
 
     def promote(self, key: str, version: str) -> None:
@@ -166,7 +167,9 @@ class Folder(FolderSource):
 
     @contextmanager
     def _kept(self, key: str, *, make: bool = False) -> Iterator[Kept | None]:
-        if not self.is_key(key) or any(part.startswith("..") for part in key.split("/")):
+        if not self.is_key(key):
+            raise Invalid(f"{key!r} {NO_PATH}")
+        if any(part.startswith("..") for part in key.split("/")):
             raise Invalid(f"{key!r} is no path that is written beneath the provider's folder; begin no part of it with '..'")
         with open_place(self._place, self._reach) as folder, opened(folder, key, make=make) as kept:
             yield kept

@@ -143,7 +143,7 @@ def _database(other: OtherDatabase | None, namespace: str, around: Surroundings)
     if databases is None:
         raise MissingExtra("database", "spec.provider.database")
     if other is not None:
-        return DatabaseProvider(TenantDatabase(other, around.references, databases, around.addresses, namespace))
+        return DatabaseProvider(TenantDatabase(other, around.references, databases, around.addresses, namespace, around.room))
     if not databases.has_own:
         raise Rejected("spec.provider.database: the operator has no database; start it with DATABASE_URL and SECRET_KEY")
     return DatabaseProvider(OwnDatabase(databases))

@@ -10,7 +10,9 @@ import logging
 import os
 import random
 import socket
+import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -22,6 +24,7 @@ from keyturn.model.errors import AuthFailed, ProviderError, Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import CONNECT_S, NO_ANSWER, fail_in_time
 from keyturn.providers.names import FOR_TENANTS
+from keyturn.providers.room import Room
 from keyturn.providers.sql_relay import LOOPBACK, Relay
 
 log = logging.getLogger("keyturn.dial")
@@ -37,10 +40,9 @@ _TRUSTED: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-
 _NOTHING_OF_OURS: Final = {
     "passfile": os.devnull,
     "options": "",
-    "sslcertmode": "disable",
+    "sslmode": "disable",  # the relay speaks it
+    "channel_binding": "disable",
     "gssencmode": "disable",
-    "sslcrl": "",
-    "sslcrldir": "",
     "target_session_attrs": "any",
     "application_name": "keyturn",
 }
@@ -94,14 +96,14 @@ def _check(parts: SplitResult, server: Server, options: dict[str, str], *, allow
         raise AuthFailed(f"{FIELD}: sslmode is none that is known here; use verify-full or require")
 
 
-async def connect(server: Server, rules: AddressRules, tenant: str) -> Any:
+async def connect(server: Server, rules: AddressRules, tenant: str, room: Room) -> Any:
     """A connection to a checked address. Raises `AuthFailed` where the server refuses the log-in, else `Unavailable`."""
     begun = asyncio.get_running_loop().time()
     failure: ProviderError = Unavailable(NO_ANSWER)
     try:
         async with asyncio.timeout(CONNECT_S):
             address = await _address(server.host, rules, tenant)
-        return await _connect(server, address)
+        return await _connect(server, address, room, tenant)
     except psycopg.Error as error:
         if any(words in str(error) for words in _REFUSALS):
             failure = AuthFailed("the database refuses the user, its password, or its name of the database")
@@ -142,11 +144,10 @@ class _Relayed(psycopg.AsyncConnection[Any]):
             await self.relay.end()
 
 
-async def _connect(server: Server, address: str) -> Any:
+async def _connect(server: Server, address: str, room: Room, tenant: str) -> Any:
+    tls = await asyncio.to_thread(_tls, server.mode)
+    relay = Relay(address, server.port, CONNECT_S, tls, server.host, server.mode in _PLAIN, room, tenant)
     options: dict[str, Any] = {"prepare_threshold": None, **_NOTHING_OF_OURS, **_ALIVE}
-    if server.mode == "verify-full":
-        options["sslrootcert"] = _trusted()
-    relay = Relay(address, server.port, CONNECT_S)
     try:
         made = await _Relayed.connect(
             host=server.host,
@@ -155,21 +156,43 @@ async def _connect(server: Server, address: str) -> Any:
             user=server.user,
             password=server.password.reveal().decode(),
             dbname=server.name,
-            sslmode=server.mode,
             connect_timeout=max(2, int(CONNECT_S)),
             **options,
         )
-    except BaseException:
+    except BaseException as error:
         await relay.end()
+        if relay.why and isinstance(error, psycopg.Error):
+            raise _Refused(relay.why) from None
         raise
     made.relay = relay
     return made
 
 
+def _tls(mode: str) -> ssl.SSLContext | None:
+    """How a server is believed; None where the URL wants none. It reads a file, and takes some milliseconds."""
+    if mode == "disable":
+        return None
+    if mode != "verify-full":
+        return _believing("", 0)
+    path = _trusted()
+    return _believing(path, Path(path).stat().st_mtime_ns) if path else ssl.create_default_context()
+
+
+@lru_cache(maxsize=4)
+def _believing(trusted: str, _changed_at: int) -> ssl.SSLContext:
+    """Whoever these authorities know by the name that is asked for; without any, whoever answers. Near a megabyte each."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if trusted:
+        tls.load_verify_locations(trusted)
+    else:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    return tls
+
+
 def _trusted() -> str:
-    """Whom programs of this machine trust; libpq's own build may look elsewhere, if at all."""
+    """Whom programs of this machine trust; Python's own build may look elsewhere, if at all."""
     named = os.environ.get("SSL_CERT_FILE", "")
-    return next((path for path in (named, *_TRUSTED) if path and Path(path).is_file()), "system")
+    return next((path for path in (named, *_TRUSTED) if path and Path(path).is_file()), "")
 
 
 def _tell(server: Server, why: str) -> None:

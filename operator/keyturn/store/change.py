@@ -4,11 +4,12 @@ Looks at the MACs of all that it is about to change before it changes anything, 
 is made ours. Commits nothing itself.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Self
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import Conflict, NotFound
@@ -20,6 +21,7 @@ from keyturn.store.tables import secrets, versions
 
 NO_STAGE: Final = ""
 _LAST_SEQ: Final = 1 << 62
+_PART: Final = 200  # rows between two breaths of the event loop
 
 
 class Change:
@@ -85,7 +87,7 @@ class Change:
         before = self._row["current_version"]
         await self._save(current_version=version, updated_at=self._now)
         await self._restage({CURRENT: PREVIOUS, PREVIOUS: NO_STAGE}, before, but=version)
-        await self._rewrite(chosen, stage=CURRENT)
+        await self._rewrite((chosen,), stage=CURRENT)
 
     async def delete(self) -> None:
         """Its versions stay, unread."""
@@ -117,8 +119,8 @@ class Change:
         """What was deleted stays unread when the name is used again."""
         if self._row["deleted_at"] is None:
             return
-        for old in await self._versions(versions.c.secret_id == self._row["id"]):
-            await self._rewrite(old, stage=NO_STAGE, enabled=False)
+        still_on = or_(versions.c.enabled, versions.c.stage != NO_STAGE)
+        await self._rewrite(await self._versions(versions.c.secret_id == self._row["id"], still_on), stage=NO_STAGE, enabled=False)
         self._row |= {"deleted_at": None, "purged_at": None, "expires_at": None, "current_version": 0, "tags": {}, "created_at": self._now}
 
     async def _restage(self, moves: Mapping[str, str], current: int, but: int = 0) -> None:
@@ -129,7 +131,7 @@ class Change:
             raise Tampered(f"{self._name}: its current version was taken out of the database; restore it from a backup, or purge it")
         for row in found:
             if row["stage"] in moves:
-                await self._rewrite(row, stage=moves[row["stage"]])
+                await self._rewrite((row,), stage=moves[row["stage"]])
 
     def _is_same(self, row: Columns, value: Sensitive) -> bool:
         place = version_place(self._row["store"], self._name, row["version"])
@@ -143,13 +145,20 @@ class Change:
         """Raises `Tampered` where one of them is not as it was written."""
         columns = [column for column in versions.c if column is not versions.c.token]
         found = [dict(row) for row in (await self._connection.execute(select(*columns).where(*which))).mappings()]
-        for row in found:
+        async for row in _in_parts(found):
             check_version(self._ring, self._row["store"], self._name, row)
         return found
 
-    async def _rewrite(self, row: Columns, **columns: Any) -> None:
-        changed = with_version_mac(self._ring, self._row["store"], self._name, row | columns | {"change_seq": self._seq})
-        await self._connection.execute(update(versions).where(versions.c.id == row["id"]).values(changed))
+    async def _rewrite(self, rows: Sequence[Columns], **columns: Any) -> None:
+        columns |= {"change_seq": self._seq}
+        macs = []
+        async for row in _in_parts(rows):
+            changed = with_version_mac(self._ring, self._row["store"], self._name, row | columns)
+            macs.append({"row_id": row["id"], "row_mac": changed["row_mac"]})
+        if macs:
+            # All other writers wait: the driver gets one statement and all rows, however many a name has.
+            query = update(versions).where(versions.c.id == bindparam("row_id")).values(row_mac=bindparam("row_mac"), **columns)
+            await self._connection.execute(query, macs)
 
     async def _save(self, **columns: Any) -> None:
         self._row = with_secret_mac(self._ring, self._row | columns | {"change_seq": self._seq})
@@ -158,6 +167,14 @@ class Change:
         else:
             made = await self._connection.execute(insert(secrets).values(self._row).returning(secrets.c.id))
             self._row["id"] = made.scalar_one()
+
+
+async def _in_parts(rows: Sequence[Columns]) -> AsyncIterator[Columns]:
+    """One after the other; in between the event loop does other things."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % _PART == 0:
+            await asyncio.sleep(0)
 
 
 def _new(store: str, name: str, now: datetime) -> Columns:

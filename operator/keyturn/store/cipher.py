@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Never, TypeAlias
+from weakref import WeakValueDictionary
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import hashes
@@ -26,8 +27,9 @@ from keyturn.model.sensitive import Sensitive
 
 KDF = "pbkdf2-hmac-sha256"
 ITERATIONS = 600_000
-_DERIVING = ThreadPoolExecutor(1, "keyturn-derive")
-"""Of its own, and one: a database that somebody filled with keys must not keep the threads that all others use."""
+_DERIVING, _FOR_TENANTS = (ThreadPoolExecutor(1, name) for name in ("keyturn-derive", "keyturn-derive-tenants"))
+"""Of their own, and one each: a database that somebody filled with keys must not keep the threads that all others use."""
+_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 MOST_ITERATIONS = 2_000_000
 """More than anybody would write, less than would keep a start busy for long: the number comes from the database."""
 
@@ -74,10 +76,17 @@ class Place:
         return f"{self.name or self.table!r} of store {self.store!r}" if self.store else repr(self.name or self.table)
 
 
-async def derive(words: Sensitive, salt: bytes, iterations: int) -> Sensitive:
-    """The key that these words are for this salt. Takes a fifth of a second of a thread, and none of the event loop."""
+async def derive(words: Sensitive, salt: bytes, iterations: int, tenant: str | None = None) -> Sensitive:
+    """The key that these words are for this salt. Takes a fifth of a second of a thread, and none of the event loop.
+
+    Those of tenants wait for each other, one of each at a time, and the operator's own (None) for none of them.
+    """
     work = partial(hashlib.pbkdf2_hmac, "sha256", words.reveal(), salt, iterations, KEY_BYTES)
-    return Sensitive(await asyncio.get_running_loop().run_in_executor(_DERIVING, work))
+    loop = asyncio.get_running_loop()
+    if tenant is None:
+        return Sensitive(await loop.run_in_executor(_DERIVING, work))
+    async with _turns.setdefault(tenant, asyncio.Lock()):
+        return Sensitive(await loop.run_in_executor(_FOR_TENANTS, work))
 
 
 class Keyring:

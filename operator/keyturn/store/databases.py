@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from keyturn.model.keys import MasterKeys
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.engine import DatabaseRefused, open_database
+from keyturn.store.engine import open_database
+from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder
 from keyturn.store.schema import ready
 from keyturn.store.values import SqlValues
@@ -34,6 +36,11 @@ class SqlDatabases:
     def has_own(self) -> bool:
         return self.holder is not None
 
+    @property
+    def missing_file(self) -> Path | None:
+        """The file of the operator's own where it is in one that is not there: whoever opens it makes it."""
+        return self.holder.database.missing_file if self.holder is not None else None
+
     async def begin(self) -> Keyholder:
         """Opens the operator's own: brings SQLite's tables, and proves the keys. Raises as `ready` and `Keyholder.open` do."""
         if self.holder is None:
@@ -47,11 +54,11 @@ class SqlDatabases:
     async def own(self) -> SqlValues:
         return SqlValues(await self.begin(), STORE)
 
-    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]]) -> SqlValues:
+    async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> SqlValues:
         masters = MasterKeys.alone(key, "the key of keySecretRef")
         database = open_database(_NO_URL, connect)
         try:
-            return SqlValues(await _proved(Keyholder(database, masters)), STORE, owns_database=True)
+            return SqlValues(await _proved(Keyholder(database, masters, tenant=tenant)), STORE, owns_database=True)
         except BaseException:
             await database.close()
             raise

@@ -6,19 +6,19 @@ and neither are statements and what is bound to them.
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import Unavailable
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.failures import failure_of
+from keyturn.store.failures import DatabaseRefused, failure_of
+from keyturn.store.file import DatabaseFile
+from keyturn.store.url import VARIABLE, completed, parsed
 
 # At their debug level, and where a connection breaks, they tell statements, what is bound to them, and the server's prose.
 for _talker in ("aiosqlite", "psycopg", "sqlalchemy", "alembic"):
@@ -32,44 +32,44 @@ BUSY_S: Final = 8
 """How long a writer waits for those of other processes; less than a provider's deadline."""
 
 POOL: Final = 5
-_DRIVERS: Final = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
 _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}  # seconds; ms
+# A database of the encoding SQL_ASCII would answer with bytes. No prepared statements: a pooler before the server may give each
+# transaction another connection.
+_SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None}
 _WRITES: Final = "keyturn_writes"
 
 Connector: TypeAlias = Callable[[], Awaitable[Any]]
 """Makes a connection of the driver's own, where somebody has to look first where it leads."""
 
 
-class DatabaseRefused(KeyturnError):
-    """The database that was named cannot be used; the message says which rule it breaks, and never the URL."""
-
-
 class Database:
-    """One database. Made without I/O; use `open_database`."""
+    """One database. Made without I/O; use `open_database`. ``is_own``: not a tenant's, who must not find out by us what listens where."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, is_own: bool = True) -> None:
         self.engine = engine
         self.is_sqlite: Final = engine.dialect.name == "sqlite"
+        self._is_own = is_own
         # In one process they wait here for each other, in order, instead of trying again and again.
         self._turn = asyncio.Lock() if self.is_sqlite else None
+
+    @property
+    def missing_file(self) -> Path | None:
+        """SQLite's file where it is not there: the first connection makes it."""
+        if self.is_sqlite and not _is_there(file := Path(self.engine.url.database or "")):
+            return file
+        return None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """One state of the database, for as long as it is entered. Raises `ProviderError` for whatever the driver raises."""
-        async with _told(), self.engine.connect() as connection, connection.begin():
+        async with _told(is_own=self._is_own), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """The one writer of this moment; what it did is there when this is left, or nothing of it. Raises as `reading`."""
         if self._turn is not None:
-            async with self._turn, _told(), self.engine.connect() as connection:
+            async with self._turn, _told(is_own=self._is_own), self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
@@ -83,23 +83,25 @@ class Database:
         await self.engine.dispose()
 
 
-def open_database(url: Sensitive, connector: Connector | None = None) -> Database:
-    """The database at this URL, without I/O; ``connector`` makes the connections to PostgreSQL. Raises `DatabaseRefused`."""
-    found = parsed(url)
+def open_database(url: Sensitive, connector: Connector | None = None, *, variable: str = VARIABLE) -> Database:
+    """The database at this URL, without a connection; ``connector`` makes those to a tenant's. Raises `DatabaseRefused`."""
+    found = parsed(url, variable)
     if found.get_backend_name() == "sqlite":
         return Database(_sqlite(found))
     return Database(
         create_async_engine(
-            found,
+            completed(found),
             hide_parameters=True,
             pool_size=POOL,
             max_overflow=POOL,
             pool_timeout=BUSY_S,
             pool_pre_ping=True,
             pool_recycle=600,
-            # No prepared statements: a pooler before the server may give each transaction another connection.
-            connect_args=_ALIVE | {"connect_timeout": CONNECT_S, "prepare_threshold": None, "async_creator_fn": _connecting(connector)},
-        )
+            # Whatever the server's own default is: who waited for another writer has to see what that one wrote.
+            isolation_level="READ COMMITTED",
+            connect_args=_ALIVE | _SPOKEN | {"connect_timeout": CONNECT_S, "async_creator_fn": _connecting(connector)},
+        ),
+        is_own=connector is None,
     )
 
 
@@ -122,29 +124,11 @@ def _connecting(connector: Connector | None) -> Callable[..., Awaitable[Any]]:
     return connect
 
 
-def parsed(url: Sensitive) -> URL:
-    """The URL with the driver that we use. Raises `DatabaseRefused`."""
+def _is_there(path: Path) -> bool:
     try:
-        found = make_url(url.reveal().decode())
-    except (ArgumentError, ValueError):
-        found = None
-    if found is None:
-        raise DatabaseRefused("the database's URL is none; write postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH/TO/FILE")
-    driver = _DRIVERS.get(found.drivername)
-    if driver is None:
-        raise DatabaseRefused("the database's URL begins with something else than postgresql:// or sqlite:///; no other is supported")
-    if driver.startswith("sqlite") and (found.database or ":memory:") == ":memory:":
-        raise DatabaseRefused("the database's URL names no file: what is kept in memory is lost; write sqlite:////PATH/TO/FILE")
-    if "plugin" in found.query:
-        raise DatabaseRefused("the database's URL names a plugin, which would be code of somebody's; leave it out")
-    return found.set(drivername=driver)
-
-
-def user_of(url: Sensitive) -> str:
-    """Whom it logs in as; '' where it does not say. Raises `DatabaseRefused`."""
-    found = parsed(url)
-    asked = found.username or found.query.get("user", "")
-    return asked if isinstance(asked, str) else asked[-1]  # libpq takes the last of many
+        return path.is_file()
+    except OSError:  # no right to look: SQLite will say so itself
+        return True
 
 
 def _is_folder(path: Path) -> bool:
@@ -156,18 +140,16 @@ def _is_folder(path: Path) -> bool:
 
 def _sqlite(url: URL) -> AsyncEngine:
     path = Path(url.database or "")
-    if url.query or not _is_folder(path.parent):
+    if not _is_folder(path.parent):
         raise DatabaseRefused(f"the folder {path.parent} of the database is not there; make it, or mount a volume there")
+    file = DatabaseFile(path)
     engine = create_async_engine(
         url, hide_parameters=True, pool_size=POOL, max_overflow=0, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S}
     )
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def make(*_: object) -> None:
-        # Names, tags and tokens are nobody else's; SQLite gives its other files the mode of this one. Never one that is there:
-        # to close it would take the locks of all connections that this process has to it. What hinders it, SQLite says itself.
-        with suppress(OSError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        file.ready()
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -177,22 +159,28 @@ def _sqlite(url: URL) -> AsyncEngine:
         for name, value in (("journal_mode", "WAL"), ("synchronous", "FULL"), ("foreign_keys", "ON"), ("trusted_schema", "OFF")):
             cursor.execute(f"PRAGMA {name}={value}")
         cursor.close()
+        file.check()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
         # Who reads first and writes then may find that somebody else has written in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
+        try:
+            file.check()
+        except Unavailable:
+            connection.invalidate()  # else the pool would keep it, and with it the old file
+            raise
 
     return engine
 
 
 @asynccontextmanager
-async def _told() -> AsyncIterator[None]:
+async def _told(*, is_own: bool) -> AsyncIterator[None]:
     """Raises what a driver or SQLAlchemy raises as an error of ours, whose traceback has no word of theirs."""
     try:
         yield
     except Exception as error:
-        failure = failure_of(error)
+        failure = failure_of(error, is_own=is_own)
         if failure is None:
             raise
         raise failure from None

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, ProviderError, Throttled, Unavailable
+from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, KeyturnError, ProviderError, Throttled, Unavailable
 
 NO_TABLES: Final = "the database has no tables of Keyturn, or old ones; run: keyturn db upgrade"
 
@@ -34,6 +34,25 @@ _BY_WORDS: Final = (
     ("too many clients", "53300"),
     ("remaining connection slots", "53300"),
 )
+_NO_ANSWER: Final = "the database gave no answer"
+# Why there was none, for whoever chose the address themselves. In the words of libpq and of the driver; the first that fits.
+_BY_WORDS_OWN: Final = (
+    ("does not match host name", "its certificate is for another name than the URL's host; write a name that it is for"),
+    ("certificate verify failed", "its certificate is of no authority that is trusted here; name the authority's file in sslrootcert"),
+    (
+        "root certificate file",
+        "the file that sslrootcert names is not there, or has no authority in it; mount it there",
+    ),
+    ("does not support SSL", "it has no TLS, which sslmode asks for; turn it on at the server"),
+    ("failed to resolve host", "the URL's host is not known"),
+    ("on socket", "there is no server at the socket of this machine; name a host in the URL"),
+    ("Connection refused", "nobody listens at the URL's host and port"),
+    ("No route to host", "no way leads to the URL's host"),
+    ("unreachable", "no way leads to the URL's host"),
+    ("expected authentication request", "what listens at the URL's host and port is no PostgreSQL"),
+    ("response to SSL negotiation", "what listens at the URL's host and port is no PostgreSQL"),
+    ("timeout expired", "nothing came back in time; is the URL's host right, and does a firewall let it through?"),
+)
 _STATE: Final = re.compile("[0-9A-Z]{5}", re.ASCII)
 _BY_SQLITE: Final[dict[int, tuple[type[ProviderError], str]]] = {
     sqlite3.SQLITE_BUSY: (Unavailable, "the database is busy with another process"),
@@ -50,16 +69,21 @@ _BY_SQLITE: Final[dict[int, tuple[type[ProviderError], str]]] = {
 }
 
 
-def failure_of(error: BaseException) -> ProviderError | None:
-    """What this failure of a database means; None where it is no database's."""
+class DatabaseRefused(KeyturnError):
+    """The database that was named cannot be used; the message says which rule it breaks, and never the URL."""
+
+
+def failure_of(error: BaseException, *, is_own: bool) -> ProviderError | None:
+    """What this failure of a database means; None where it is no database's. A tenant's is not told why nobody answered."""
     if isinstance(error, ProviderError) or not (isinstance(error, SQLAlchemyError | sqlite3.Error | OSError) or _is_psycopgs(error)):
         return None
     if isinstance(error, PoolTimeout):
         return Throttled("the database has no connection free for this")
     if isinstance(error, TimeoutError):
-        return Unavailable("the database gave no answer in time")
-    kind, text = _meaning(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
-    return kind(text)
+        return Unavailable(f"{_NO_ANSWER} in time")
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    kind, text = _meaning(cause)
+    return kind(text + _why(str(cause)) if is_own and text == _NO_ANSWER else text)
 
 
 def _meaning(error: BaseException) -> tuple[type[ProviderError], str]:
@@ -74,7 +98,11 @@ def _meaning(error: BaseException) -> tuple[type[ProviderError], str]:
     for length in range(len(state), 1, -1):
         if found := _BY_STATE.get(state[:length]):
             return found
-    return Unavailable, f"the database failed (SQLSTATE {state})" if state else "the database gave no answer"
+    return Unavailable, f"the database failed (SQLSTATE {state})" if state else _NO_ANSWER
+
+
+def _why(words: str) -> str:
+    return next((f": {why}" for sign, why in _BY_WORDS_OWN if sign in words), "")
 
 
 def _state_told(words: str) -> str:

@@ -5,7 +5,7 @@ A key that does not fit, or is lost, is found before anything is read or written
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ from keyturn.model.errors import KeyturnError, Unavailable
 from keyturn.model.keys import KEY_ID, MasterKey, MasterKeys
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import tables
-from keyturn.store.cipher import ITERATIONS, KDF, MOST_ITERATIONS, SALT_BYTES, Keyring, Place, Purpose, Tampered, derive
+from keyturn.store.cipher import ITERATIONS, KDF, MOST_ITERATIONS, SALT_BYTES, Keyring, Place, Purpose, Tampered, UnknownKey, derive
 from keyturn.store.engine import Database
 
 ACTIVE, DECRYPT_ONLY = "active", "decrypt_only"
@@ -95,16 +95,19 @@ async def check_active(connection: AsyncConnection, ring: Keyring) -> None:
     """Raises `KeyMoved` where no row may be written under this ring's active key any more.
 
     Asked in the transaction of each write, for which others wait: after a rotation nothing may come to lie under the old key.
+    An id alone does not tell: a key that was dropped and is brought in again bears its old one, and has another salt.
     """
-    if await connection.scalar(select(tables.keys.c.id).where(tables.keys.c.state == ACTIVE)) != ring.active:
+    asked = select(tables.keys.c.id, tables.keys.c.check_token).where(tables.keys.c.state == ACTIVE)
+    found = (await connection.execute(asked)).first()
+    if found is None or found.id != ring.active or not _fits(ring, found.id, found.check_token):
         raise KeyMoved("another key of the database was activated meanwhile; try again")
 
 
-async def made(master: MasterKey, state: str, iterations: int = ITERATIONS) -> tuple[KeyRow, Sensitive]:
+async def made(master: MasterKey, state: str, iterations: int = ITERATIONS, tenant: str | None = None) -> tuple[KeyRow, Sensitive]:
     """A new row for a master key, not yet stored, and the key that it is for."""
     salt = secrets.token_bytes(SALT_BYTES)
     key_id = master.id or f"k-{secrets.token_hex(4)}"
-    key = await derive(master.words, salt, iterations)
+    key = await derive(master.words, salt, iterations, tenant)
     _, token = _alone(key_id, key).seal(place_of(key_id), _CHECKED, key_id=key_id, purpose=Purpose.CHECK)
     return KeyRow(key_id, salt, iterations, KDF, state, token, None, datetime.now(UTC)), key
 
@@ -116,9 +119,13 @@ async def store(connection: AsyncConnection, row: KeyRow) -> None:
 
 def proves(row: KeyRow, key: Sensitive) -> bool:
     """Whether this is the key that the row was made for."""
+    return _fits(_alone(row.id, key), row.id, row.check_token)
+
+
+def _fits(ring: Keyring, key_id: str, check_token: object) -> bool:
     try:
-        return _alone(row.id, key).open(row.id, place_of(row.id), row.check_token, purpose=Purpose.CHECK) == _CHECKED
-    except Tampered:
+        return ring.open(key_id, place_of(key_id), check_token, purpose=Purpose.CHECK) == _CHECKED
+    except (Tampered, UnknownKey):
         return False
 
 
@@ -131,14 +138,16 @@ def _alone(key_id: str, key: Sensitive) -> Keyring:
 class Keyholder:
     """Keeps a keyring as the table says: at start by `open`, later by `refresh`.
 
-    ``ring`` is one object for as long as this lives; whoever has it sees what changed.
+    ``ring`` is one object for as long as this lives; whoever has it sees what changed. ``tenant``: whose database it is, which may
+    cost no more than what we would have written there; None for the operator's own.
     """
 
-    def __init__(self, database: Database, masters: MasterKeys, iterations: int = ITERATIONS) -> None:
+    def __init__(self, database: Database, masters: MasterKeys, iterations: int = ITERATIONS, *, tenant: str | None = None) -> None:
         self.database = database
         self.masters = masters
         self.ring = Keyring()
         self._iterations = iterations
+        self._tenant = tenant
         self._opened: dict[str, tuple[bytes, MasterKey]] = {}
         self._unopened: set[tuple[str, bytes]] = set()
         self._turn = asyncio.Lock()
@@ -153,15 +162,14 @@ class Keyholder:
 
     async def _open(self) -> Keyring:
         async with self.database.reading() as connection:
-            rows, used = await read_rows(connection), await ids_in_use(connection)
-            fresh = not rows and await is_empty(connection)
-        if fresh:
+            rows, used, is_fresh = await _look(connection)
+        if is_fresh:
             await self._make_first()
             async with self.database.reading() as connection:
-                rows, used = await read_rows(connection), await ids_in_use(connection)
+                rows, used, _ = await _look(connection)
         check_whole(rows, used)
         await self._take(rows)
-        needed = [row for row in rows if (row.is_active or row.id in used) and row.id not in self.ring.ids]
+        needed = [row for row in rows if (row.is_active or row.id in used) and not self.opens(row)]
         if needed:
             raise wrong_key(needed, self.masters)
         return self.ring
@@ -177,8 +185,17 @@ class Keyholder:
                 rows = await read_rows(connection)
             check_whole(rows, ())
             await self._take(rows)
-            if rows[0].id not in self.ring.ids:
+            if not self.opens(rows[0]):
                 raise wrong_key(rows[:1], self.masters)
+
+    @property
+    def opened(self) -> Mapping[str, bytes]:
+        """The check token of each key that was opened, by its id: other ones after a `refresh` that brought anything."""
+        return {key_id: check_token for key_id, (check_token, _) in self._opened.items()}
+
+    def opens(self, row: KeyRow) -> bool:
+        """Whether the ring has the key of this row, and not one that bore its id before."""
+        return row.id in self._opened and self._opened[row.id][0] == row.check_token
 
     def opened_by(self, key_id: str) -> MasterKey | None:
         """The master key that opened this one; None where none did."""
@@ -189,7 +206,7 @@ class Keyholder:
         await self.refresh()
         async with self.database.writing() as connection:
             row = (await read_rows(connection))[0]
-            if row.id not in self.ring.ids:
+            if not self.opens(row):
                 raise KeyMoved("the keys of the database are being changed; try again")
             if row.fingerprint_key is None:
                 wrapped = self.wrap(row.id, Sensitive(secrets.token_bytes(FINGERPRINT_BYTES)))
@@ -206,7 +223,7 @@ class Keyholder:
         return self.ring.open(key_id, place_of(key_id), wrapped, purpose=Purpose.FINGERPRINT)
 
     async def _make_first(self) -> None:
-        row, _ = await made(self.masters.wanted, ACTIVE, self._iterations)
+        row, _ = await made(self.masters.wanted, ACTIVE, self._iterations, self._tenant)
         async with self.database.writing() as connection:
             # Another process may have been first; its key holds.
             if not await read_rows(connection) and await is_empty(connection):
@@ -214,27 +231,48 @@ class Keyholder:
 
     async def _take(self, rows: Sequence[KeyRow]) -> None:
         known = frozenset(row.id for row in rows)
-        for row in rows:
-            if (row.id not in self._opened or self._opened[row.id][0] != row.check_token) and row.is_sound:
-                await self._try(row, known)
-        active = rows[0].id
-        if active in self.ring.ids:
-            self.ring.activate(active)
+        shut = [row.id for row in rows if self._may_try(row) and not self.opens(row) and not await self._try(row, known)]
+        if self.opens(rows[0]):
+            self.ring.activate(rows[0].id)
             for gone in self.ring.ids - known:
-                self.ring.drop(gone)
-                self._opened.pop(gone, None)
+                self._forget(gone)
+        for key_id in shut:  # what the ring may have under this id is the key of a row that is gone
+            self._forget(key_id)
 
-    async def _try(self, row: KeyRow, known: frozenset[str]) -> None:
+    def _forget(self, key_id: str) -> None:
+        self.ring.drop(key_id)
+        self._opened.pop(key_id, None)
+
+    def _may_try(self, row: KeyRow) -> bool:
+        # Only one number was ever written, so far.
+        return row.is_sound and (self._tenant is None or row.iterations == self._iterations)
+
+    async def _try(self, row: KeyRow, known: frozenset[str]) -> bool:
         if (row.id, row.check_token) in self._unopened:
-            return
+            return False
         for master in self.masters.candidates(row.id, known):
-            key = await derive(master.words, row.salt, row.iterations)
+            key = await derive(master.words, row.salt, row.iterations, self._tenant)
             if proves(row, key):
                 self.ring.add(row.id, key)
                 self._opened[row.id] = (row.check_token, master)
-                return
+                return True
         # Each try takes a fifth of a second of CPU, and the words do not change while we run.
         self._unopened.add((row.id, row.check_token))
+        return False
+
+
+async def _look(connection: AsyncConnection) -> tuple[Sequence[KeyRow], Collection[str], bool]:
+    """All keys, those that rows lie under, and whether nothing was ever written; all of one time.
+
+    PostgreSQL answers each question as of its own time: a rotation between two of them would look like a key that was lost.
+    """
+    rows = await read_rows(connection)
+    while True:
+        used = await ids_in_use(connection)
+        is_fresh = not rows and await is_empty(connection)
+        before, rows = rows, await read_rows(connection)
+        if rows == before:
+            return rows, used, is_fresh
 
 
 def check_whole(rows: Sequence[KeyRow], used: Collection[str]) -> None:

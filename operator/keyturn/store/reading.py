@@ -9,7 +9,7 @@ from keyturn.model.errors import Disabled, Invalid, NotFound, ProviderError
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Meta, SourceRef, Value, Version
 from keyturn.store.cipher import Keyring, Tampered
 from keyturn.store.rows import Row, check_secret, check_version, version_place
-from keyturn.store.tables import secrets, versions
+from keyturn.store.tables import AsText, decoded, secrets, versions
 
 STAGES: Final = frozenset((CURRENT, PREVIOUS, PENDING))
 
@@ -22,8 +22,17 @@ LONGEST_TOKEN: Final = (LARGEST_VALUE + 73 + 2) // 3 * 4
 GATHERED: Final = 8 << 20
 """Bytes of tokens in one answer: what would be more is left out, and asked for again."""
 
+MOST_LISTED: Final = 50_000
+"""Secrets that are listed of a tenant's database."""
+
+LONGEST_LIST: Final = 16 << 20
+"""Bytes of their names and tags."""
+
 _VERSION: Final = "version_"
 _VERSION_COLUMNS: Final = [column for column in versions.c if column is not versions.c.token]
+# As text until they are needed, one secret's after the other: decoded, all at once could be many times as long.
+_TAGS: Final = AsText(secrets.c.tags).label("tags")
+_SECRET_COLUMNS: Final = [column if column is not secrets.c.tags else _TAGS for column in secrets.c]
 
 
 def read_query(store: str, refs: Sequence[SourceRef]) -> Select[Any]:
@@ -41,7 +50,12 @@ def read_query(store: str, refs: Sequence[SourceRef]) -> Select[Any]:
     before = func.sum(taken).over(order_by=(secrets.c.id, versions.c.id), rows=(None, 0)) - taken
     token = case((and_(fits, before < GATHERED), versions.c.token)).label(f"{_VERSION}token")
     return (
-        select(secrets, *(column.label(f"{_VERSION}{column.name}") for column in _VERSION_COLUMNS), token, fits.label(f"{_VERSION}fits"))
+        select(
+            *_SECRET_COLUMNS,
+            *(column.label(f"{_VERSION}{column.name}") for column in _VERSION_COLUMNS),
+            token,
+            fits.label(f"{_VERSION}fits"),
+        )
         .select_from(secrets.outerjoin(versions, and_(versions.c.secret_id == secrets.c.id, or_(*which))))
         .where(secrets.c.store == store, secrets.c.name.in_({ref.key for ref in refs}))
     )
@@ -50,7 +64,7 @@ def read_query(store: str, refs: Sequence[SourceRef]) -> Select[Any]:
 def list_query(store: str, prefix: str) -> Select[Any]:
     """All that can be read, by the beginning of its name."""
     current = and_(versions.c.secret_id == secrets.c.id, versions.c.version == secrets.c.current_version)
-    asked = _told(store, secrets.c.tags, func.coalesce(versions.c.enabled, True).label("enabled")).outerjoin(versions, current)
+    asked = _told(store, _TAGS, func.coalesce(versions.c.enabled, True).label("enabled")).outerjoin(versions, current)
     # LIKE would have signs of its own, and take small letters for large ones.
     return asked.where(func.substr(secrets.c.name, 1, len(prefix)) == prefix) if prefix else asked
 
@@ -72,7 +86,8 @@ def fingerprint_of(row: Mapping[str, Any]) -> str:
 
 def meta_of(row: Mapping[str, Any]) -> Meta:
     """A row of a `list_query` as others see it. It is taken at its word: what somebody else changed there a read will find."""
-    tags = {name: str(text) for name, text in row["tags"].items()} if isinstance(row["tags"], dict) else {}
+    told = decoded(row["tags"])
+    tags = {name: str(text) for name, text in told.items()} if isinstance(told, dict) else {}
     return Meta(str(row["name"]), fingerprint_of(row), row["updated_at"], tags, bool(row["enabled"]))
 
 
@@ -80,6 +95,12 @@ def version_of(row: Mapping[str, Any], *, is_deleted: bool) -> Version:
     """A row of `versions` as others see it."""
     stages = frozenset((row["stage"],)) & STAGES if not is_deleted else frozenset[str]()
     return Version(str(row["version"]), stages, row["created_at"], bool(row["enabled"]) and not is_deleted, row["put_token"])
+
+
+def size_of(row: Mapping[str, Any]) -> int:
+    """What a row of a `read_query` or a `list_query` holds of what can be long."""
+    held = (row.get(name) for name in ("name", "tags", f"{_VERSION}token"))
+    return sum(len(each) for each in held if isinstance(each, str | bytes))
 
 
 def answers_of(ring: Keyring, store: str, rows: Sequence[Row], refs: Sequence[SourceRef]) -> dict[SourceRef, Value | ProviderError]:
@@ -113,7 +134,7 @@ class _Answers:
         secret = self._secrets.get(ref.key)
         if secret is None:
             raise NotFound(f"{ref} is not in the database")
-        check_secret(self._ring, secret)
+        check_secret(self._ring, {**secret, "tags": decoded(secret["tags"])})
         if secret["deleted_at"] is not None:
             raise NotFound(f"{ref} was deleted from the database")
         is_newest = ref.version in {"", CURRENT}

@@ -1,14 +1,15 @@
 """Who uses the database now, and which keys each of them can open: none is activated before all can."""
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import KeyturnError
@@ -44,15 +45,21 @@ async def now(connection: AsyncConnection) -> datetime:
 
 
 async def read_replicas(connection: AsyncConnection) -> Sequence[Replica]:
-    """All that were seen in the last day, by id."""
-    since = await now(connection) - timedelta(seconds=LIVE_S)
+    """All that were seen in the last day, by id. One of the future, as a clock leaves it that was wrong, is not live."""
+    at, late = await now(connection), timedelta(seconds=LIVE_S)
+    marks = {row.id: _mark(row.check_token) for row in await read_rows(connection) if row.is_sound}
     rows = await connection.execute(select(tables.replicas).order_by(tables.replicas.c.id))
-    return [Replica(row.id, _ids(row.key_ids), row.seen_at, row.seen_at >= since) for row in rows]
+    return [Replica(row.id, _ids(row.key_ids, marks), row.seen_at, at - late <= row.seen_at <= at + late) for row in rows]
 
 
-def _ids(told: object) -> frozenset[str]:
-    """What is none of ours to read counts as no key."""
-    return frozenset(key_id for key_id in told if isinstance(key_id, str)) if isinstance(told, list) else frozenset()
+def _ids(told: object, marks: Mapping[str, str]) -> frozenset[str]:
+    """What is none of ours to read counts as no key, and so does a key whose id another one bears now."""
+    return frozenset(key_id for key_id, mark in told.items() if marks.get(key_id) == mark) if isinstance(told, dict) else frozenset()
+
+
+def _mark(check_token: bytes) -> str:
+    """Tells a key from a later one of the same id."""
+    return hashlib.sha256(check_token).hexdigest()[:32]
 
 
 class Presence:
@@ -69,7 +76,7 @@ class Presence:
         async with self._database.writing() as connection:
             # In one transaction with the look at the active key: an activation comes before it, or sees us.
             rows = await read_rows(connection)
-            if not rows or rows[0].id not in self._holder.ring.ids:
+            if not rows or not self._holder.opens(rows[0]):
                 raise wrong_key(rows[:1], self._holder.masters)
             await self._say(connection)
 
@@ -97,8 +104,10 @@ class Presence:
 
     async def _say(self, connection: AsyncConnection) -> None:
         table, at = tables.replicas, await now(connection)
-        said = {"key_ids": sorted(self._holder.ring.ids), "seen_at": at}
+        marks = {key_id: _mark(check_token) for key_id, check_token in self._holder.opened.items()}
+        said = {"key_ids": marks, "seen_at": at}
         changed = await connection.execute(update(table).where(table.c.id == self.id).values(said))
         if not changed.rowcount:
             await connection.execute(insert(table).values(id=self.id, **said))
-        await connection.execute(delete(table).where(table.c.seen_at < at - timedelta(seconds=KEPT_S)))
+        kept = timedelta(seconds=KEPT_S)
+        await connection.execute(delete(table).where(or_(table.c.seen_at < at - kept, table.c.seen_at > at + kept)))

@@ -10,8 +10,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.store.engine import Database, DatabaseRefused
-from keyturn.store.failures import NO_TABLES
+from keyturn.store.engine import Database
+from keyturn.store.failures import NO_TABLES, DatabaseRefused
 from keyturn.store.tables import metadata
 
 EMPTY: Final = "base"
@@ -87,8 +87,9 @@ def _migrate(connection: Connection, to: str) -> None:
 
 async def _grant(connection: AsyncConnection, role: str) -> None:
     """The server quotes the names: they are the user's, and may have any sign."""
-    schema = "format('ON SCHEMA %I', current_schema())", "format('ON ALL SEQUENCES IN SCHEMA %I', current_schema())"
-    rights = [("USAGE", where) for where in schema] + [(given, f"'ON {table}'") for table, given in _GRANTS.items()]
+    schema, sequences = (f"format('ON {what} %I', current_schema())" for what in ("SCHEMA", "ALL SEQUENCES IN SCHEMA"))
+    # A backup by the same user reads the sequences too.
+    rights = [("USAGE", schema), ("USAGE, SELECT", sequences), *((given, f"'ON {table}'") for table, given in _GRANTS.items())]
     for given, where in rights:
         statement = await connection.scalar(text(f"SELECT format('GRANT {given} %s TO %I', {where}, cast(:role AS text))"), {"role": role})
         await connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKey,
     Index,
@@ -23,7 +24,10 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     text,
+    type_coerce,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import DateTime, TypeEngine
 
 NAMES: Final = {
@@ -67,8 +71,39 @@ class Moment(TypeDecorator[datetime]):
             return datetime.min.replace(tzinfo=UTC)
 
 
+LONGEST_JSON: Final = 192 << 10
+"""Signs of text that is decoded. Tags of 16 KiB have fewer, even where each byte is spelled \\u0001 and each name is short."""
+
+
+def decoded(text: object) -> Any:
+    """What this JSON says; None for what is none, or too long to be ours: in memory it can be thirty times as long."""
+    if not isinstance(text, str) or len(text) > LONGEST_JSON:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+class AsText(FunctionElement[str]):
+    """A column of JSON as its text, which PostgreSQL's driver would decode, of whatever length. SQLite's is given as it lies."""
+
+    type = String()
+    inherit_cache = True
+
+
+@compiles(AsText)
+def _cast(element: AsText, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} AS VARCHAR)"
+
+
+@compiles(AsText, "sqlite")
+def _bare(element: AsText, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
 class Json(TypeDecorator[Any]):
-    """JSON, as text where there is no such type. What is none comes out as None: its MAC will not fit."""
+    """JSON, as text where there is no such type, and read as text everywhere. What is none comes out as None: its MAC will not fit."""
 
     impl = JSON
     cache_ok = True
@@ -79,13 +114,12 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return json.dumps(value, sort_keys=True) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        if dialect.name != "sqlite":
-            return value
-        try:
-            return json.loads(value)
-        except (TypeError, ValueError, RecursionError):
-            return None
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """As text, which is decoded here."""
+        return type_coerce(AsText(column), self)
+
+    def process_result_value(self, value: Any, _: Dialect) -> Any:
+        return decoded(value)
 
 
 # SQLite counts rows by itself in a column of this type alone.

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import select
@@ -18,16 +19,20 @@ from keyturn.model.errors import Invalid, KeyturnError, NotFound, ProviderError,
 from keyturn.model.material import CURRENT, PENDING, Cap, Meta, SourceRef, Survey, Value, Version
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.change import Change
-from keyturn.store.cipher import UnknownKey
+from keyturn.store.cipher import Tampered, UnknownKey
 from keyturn.store.keys import Keyholder, KeyMoved, check_active
+from keyturn.store.parts import PART, TOO_MANY, parts
 from keyturn.store.reading import (
     LARGEST_VALUE,
+    LONGEST_LIST,
+    MOST_LISTED,
     STAGES,
     answers_of,
     fingerprint_of,
     list_query,
     meta_of,
     read_query,
+    size_of,
     survey_query,
     version_of,
 )
@@ -44,9 +49,10 @@ LARGEST_TAGS: Final = 16 << 10
 
 _AT_ONCE: Final = 1000
 _IN_A_SURVEY: Final = 10_000
-_PART: Final = 200  # rows between two breaths of the event loop
 _TRIES: Final = 3
-_MUCH: Final = 20  # values whose opening takes a millisecond
+_MUCH: Final = 20  # values whose opening takes a millisecond, where they are not long
+_LONG: Final = 64 << 10  # bytes
+_FOR_A_REF: Final = 4  # rows: one, but for what somebody else wrote
 
 
 class SqlValues:
@@ -80,11 +86,12 @@ class SqlValues:
 
     async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
         found: dict[SourceRef, Value | ProviderError] = {ref: problem for ref in refs if (problem := _problem(ref)) is not None}
+        opened = self._holder.opened
         asked = list(dict.fromkeys(ref for ref in refs if ref not in found))
         for start in range(0, len(asked), _AT_ONCE):
             found |= await self._read(asked[start : start + _AT_ONCE])
-        locked = [ref for ref, answer in found.items() if isinstance(answer, UnknownKey)]
-        if locked and await self._learns_keys():  # another process writes under a new key already
+        locked = [ref for ref, answer in found.items() if isinstance(answer, UnknownKey | Tampered)]
+        if locked and await self._learns_more_than(opened):  # another process writes under a new key already
             found |= await self._read(locked)
         return found
 
@@ -94,17 +101,28 @@ class SqlValues:
         if len(refs) <= _MUCH:
             async with self._reading() as connection:
                 rows += [dict(row) for row in (await connection.execute(query)).mappings()]
-            return answers_of(self._ring, self._store, rows, refs)
-        async with self._reading() as connection, connection.stream(query) as found:
-            async for part in found.mappings().partitions(_PART):
-                rows += [dict(row) for row in part]
-        return await asyncio.to_thread(answers_of, self._ring, self._store, rows, refs)
+        else:
+            async with self._reading() as connection:
+                async for part in parts(connection, query, len(refs) * _FOR_A_REF):
+                    rows += [dict(row) for row in part]
+        if len(rows) > len(refs) * _FOR_A_REF:
+            raise Invalid(TOO_MANY)
+        work = partial(answers_of, self._ring, self._store, rows, refs)
+        return await asyncio.to_thread(work) if len(refs) > _MUCH or sum(map(size_of, rows)) > _LONG else work()
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
+        seen = size = 0
         async with self._reading() as connection, connection.stream(list_query(self._store, prefix)) as found:
-            async for part in found.mappings().partitions(_PART):
+            async for part in found.mappings().partitions(PART):
+                seen, size = seen + len(part), size + sum(map(size_of, part))
+                # Whoever lists keeps it all. The operator's own database is as large as whoever runs it wants.
+                if self._owns_database and (seen > MOST_LISTED or size > LONGEST_LIST):
+                    break
                 for row in part:
                     yield meta_of(row)
+            else:
+                return
+        raise Invalid(f"a list has at most {MOST_LISTED} secrets, and {LONGEST_LIST >> 20} MiB of names and tags")
 
     async def survey(self, refs: Sequence[SourceRef]) -> Survey:
         names = list(dict.fromkeys(ref.key for ref in refs if not ref.version and _problem(ref) is None))
@@ -113,14 +131,23 @@ class SqlValues:
         for start in range(0, len(names), _IN_A_SURVEY):
             query = survey_query(self._store, names[start : start + _IN_A_SURVEY])
             calls += 1
-            async with self._reading() as connection, connection.stream(query) as found:
-                async for part in found.mappings().partitions(_PART):
+            async with self._reading() as connection:
+                async for part in parts(connection, query, _IN_A_SURVEY):
                     told |= {SourceRef(row["name"]): fingerprint_of(row) for row in part}
         return Survey(told, len(names), calls or 1)
 
     async def versions(self, key: str) -> Sequence[Version]:
         if (problem := _problem(SourceRef(key))) is not None:
             raise problem
+        opened = self._holder.opened
+        try:
+            return await self._versions(key)
+        except (UnknownKey, Tampered):
+            if not await self._learns_more_than(opened):
+                raise
+        return await self._versions(key)
+
+    async def _versions(self, key: str) -> Sequence[Version]:
         async with self._reading() as connection:
             secret = await _one(connection, select(secrets).where(secrets.c.store == self._store, secrets.c.name == key))
             if secret is None:
@@ -179,6 +206,7 @@ class SqlValues:
     async def _change(self, key: str, work: Callable[[Change], Awaitable[_T]]) -> _T:
         """Does the work in a transaction of its own, under the key that is active then."""
         for _ in range(_TRIES):
+            opened = self._holder.opened
             try:
                 async with self._writing() as connection:
                     await check_active(connection, self._ring)
@@ -186,7 +214,14 @@ class SqlValues:
             except (KeyMoved, UnknownKey):
                 if not await self._learns_keys():
                     break
+            except Tampered:
+                if not await self._learns_more_than(opened):
+                    raise
         raise Unavailable("the keys of the database were changed, and this process has not got the new one")
+
+    async def _learns_more_than(self, opened: Mapping[str, bytes]) -> bool:
+        """Whether other keys are opened now than these. One that bears the id of another makes rows look changed that are not."""
+        return await self._learns_keys() and self._holder.opened != opened
 
     async def _learns_keys(self) -> bool:
         try:

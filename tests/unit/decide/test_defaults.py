@@ -3,7 +3,7 @@
 import pytest
 
 from keyturn.decide.address import AddressRules
-from keyturn.decide.defaults import default_provider, secret_variables
+from keyturn.decide.defaults import default_provider, near_misses, secret_variables
 from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
@@ -23,13 +23,16 @@ def in_operator(**environment: str) -> DefaultProvider:
 
 
 def in_program(**environment: str) -> DefaultProvider:
-    return default_provider(environment, Reach(is_own=True), AddressRules(allow_plain_http=True))
+    return default_provider(environment, Reach(is_own=True), AddressRules())
 
 
 def vault(**environment: str) -> VaultConfig:
-    found = in_operator(**(VAULT | environment)).config
-    assert isinstance(found, VaultConfig)
-    return found
+    return vault_of(in_operator(**(VAULT | environment)))
+
+
+def vault_of(default: DefaultProvider) -> VaultConfig:
+    assert isinstance(default.config, VaultConfig)
+    return default.config
 
 
 def test_without_a_word_it_is_the_environment_by_each_ones_own_prefix() -> None:
@@ -121,6 +124,8 @@ def test_credentials_are_held_and_never_shown() -> None:
             "VAULT_TOKEN: is needed with SECRETS_PROVIDER=hashicorp_vault, or VAULT_TOKEN_FILE, or VAULT_ROLE_ID",
         ),
         (VAULT | {"VAULT_KUBERNETES_ROLE": "x"}, "VAULT_TOKEN and VAULT_KUBERNETES_ROLE: are several ways to log in; leave one of them"),
+        (VAULT | {"VAULT_ROLE_ID": "r"}, "VAULT_TOKEN and VAULT_ROLE_ID: are several ways to log in; leave one of them"),
+        (VAULT | {"VAULT_ADDR": "https://other"}, "VAULT_URL and VAULT_ADDR: name different servers; leave one of them"),
         (VAULT | {"VAULT_TOKEN": "", "VAULT_ROLE_ID": "r"}, "VAULT_SECRET_ID: is needed beside VAULT_ROLE_ID"),
         (VAULT | {"VAULT_KV_VERSION": "3"}, "VAULT_KV_VERSION: is neither 1 nor 2"),
         (VAULT | {"VAULT_CLIENT_KEY": "/k"}, "VAULT_CLIENT_CERT and VAULT_CLIENT_KEY: are a pair of files; set both, or none"),
@@ -136,10 +141,46 @@ def test_a_slip_is_refused_by_the_name_of_its_variable(environment: dict[str, st
     assert VALUE not in str(refused.value)
 
 
-def test_a_program_may_go_where_its_user_may() -> None:
-    plain = in_program(**(VAULT | {"VAULT_URL": "http://127.0.0.1:8200"})).config
-    assert isinstance(plain, VaultConfig)
-    assert plain.server == "http://127.0.0.1:8200"
+@pytest.mark.parametrize("server", ["http://127.0.0.1:8200", "http://localhost:8200", "http://[::1]:8200", "HTTP://127.9.9.9/"])
+def test_a_program_may_speak_in_clear_to_its_own_machine(server: str) -> None:
+    assert vault_of(in_program(**(VAULT | {"VAULT_URL": server}))).server == server.rstrip("/")
+
+
+@pytest.mark.parametrize("server", ["http://vault:8200", "http://10.0.0.1", "http://localhost.example", "http://127.0.0.1.nip.io"])
+def test_a_program_sends_no_log_in_in_clear_unless_its_user_says_so(server: str) -> None:
+    told = r"^VAULT_URL: http would send the log-in in clear; use https, or set KEYTURN_ALLOW_PLAIN_HTTP=true$"
+    for word in ("", "false", "maybe"):
+        with pytest.raises(Rejected, match=told):
+            in_program(**(VAULT | {"VAULT_URL": server, "KEYTURN_ALLOW_PLAIN_HTTP": word}))
+    assert vault_of(in_program(**(VAULT | {"VAULT_URL": server, "KEYTURN_ALLOW_PLAIN_HTTP": "true"}))).server == server
+
+
+def test_an_operator_hears_of_plain_http_by_its_flag_alone() -> None:
+    with pytest.raises(Rejected, match="--allow-plain-http"):
+        in_operator(**(VAULT | {"VAULT_URL": "http://127.0.0.1", "KEYTURN_ALLOW_PLAIN_HTTP": "true"}))
+
+
+def test_a_server_that_is_named_twice_alike_is_one() -> None:
+    assert vault(VAULT_ADDR="https://vault:8200/").server == "https://vault:8200"
+
+
+def test_a_variable_that_is_nearly_ours_is_told_with_the_likely_one_and_others_are_let_be() -> None:
+    slips = {
+        "SECRETS_PROVIDER_NAMESPACE": "SECRETS_PROVIDER_NAMESPACES",
+        "SECRETS_ENVPREFIX": "SECRETS_ENV_PREFIX",
+        "SECRET_PROVIDER": "SECRETS_PROVIDER",
+        "SECRETS_FILEPATH": "SECRETS_FILE_PATH",
+    }
+    others = (
+        "SECRETS_PROVIDER",
+        "SECRETS_ENV_PREFIX",
+        "SECRETS_MANAGER_ARN",
+        "SECRETS_DIR",
+        "SECRET_KEY_BASE",
+        "SECRETS_PROVIDER\n",
+        "SHOP",
+    )
+    assert near_misses(dict.fromkeys((*slips, *others), VALUE)) == slips
 
 
 @pytest.mark.parametrize(

@@ -144,12 +144,12 @@ def test_conditions_become_admissions() -> None:
                 {"namespaceSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]}},
                 {"namespaceRegexes": ["^shop-"]},
             ],
-            "provider": {"env": {}},
+            "provider": {"file": {"path": "shop"}},
         },
     )
 
     assert order == ProviderOrder(
-        EnvConfig(),
+        FileConfig("shop"),
         Access.READ_WRITE,
         (
             Admission(frozenset({"shop", "bar"}), access=Access.READ_WRITE),

@@ -163,6 +163,18 @@ async def test_a_derivation_leaves_the_event_loop_alone() -> None:
     assert turns > 100
 
 
+async def test_a_tenants_many_keys_keep_neither_another_tenant_nor_the_operator_waiting() -> None:
+    told: list[str | None] = []
+
+    async def one(tenant: str | None, iterations: int) -> None:
+        await derive(Sensitive(b"kt-canary-words"), b"salt" * 4, iterations, tenant)
+        told.append(tenant)
+
+    await asyncio.gather(*(one("many", 200_000) for _ in range(6)), one("other", 1), one(None, 1))
+    assert told[0] is None
+    assert told.index("other") <= 2
+
+
 def test_a_key_that_is_not_there_is_told_by_its_id() -> None:
     for call in (
         lambda: RING.open("k9", HERE, b""),

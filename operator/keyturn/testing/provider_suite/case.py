@@ -22,6 +22,7 @@ _E = TypeVar("_E", bound=ProviderError)
 
 NONE: Final = Cap(0)
 _GOODBYE_S: Final = 5.0
+_WRITES: Final = tuple(name for name, method in vars(Writer).items() if callable(method) and not name.startswith("_"))
 
 
 class BrokenPromise(AssertionError):
@@ -83,7 +84,8 @@ class Trial:
         """A provider as the port for writes."""
         provider = await self.open()
         if not isinstance(provider, Writer):
-            broken("the provider says Cap.PUT, and has not all methods of a Writer")
+            missing = ", ".join(name for name in _WRITES if not hasattr(provider, name))
+            broken(f"the provider says Cap.PUT, and a Writer has all of {', '.join(_WRITES)}, whatever its caps: it lacks {missing}")
         return provider
 
     def need(self, provider: Provider, cap: Cap) -> None:
@@ -132,14 +134,16 @@ class Trial:
 
     async def refused(self, kind: type[_E], call: Callable[_P, Awaitable[object]], *args: _P.args, **named: _P.kwargs) -> _E:
         """A call raises this error, with nothing in it that must not be told."""
+        # Names alone: a value is Sensitive.
+        what = f"{getattr(call, '__name__', 'a call')}({', '.join(repr(arg) for arg in args if isinstance(arg, str))})"
         try:
             await call(*args, **named)
         except ProviderError as error:
             self.look("an error", error)
             if isinstance(error, kind):
                 return error
-            broken(f"a call raised {type(error).__name__}, not {kind.__name__}")
-        broken(f"a call went through instead of raising {kind.__name__}")
+            broken(f"{what} raised {type(error).__name__}, not {kind.__name__}")
+        broken(f"{what} went through instead of raising {kind.__name__}")
 
     async def listed(self, provider: Provider, prefix: str | None = None) -> list[Meta]:
         """What a list has with our prefix, or with this one."""

@@ -22,7 +22,7 @@ async def denied(trial: Trial) -> None:
     data = await trial.seed(opened.key)
     await trial.bench.deny(closed.key)
     answers = await trial.ask(await trial.open(), closed, opened)
-    check(isinstance(answers[closed], AccessDenied), f"a denied key is {type(answers[closed]).__name__}")
+    check(isinstance(answers[closed], AccessDenied), f"a denied key gave {type(answers[closed]).__name__}, not AccessDenied")
     found = answers[opened]
     check(isinstance(found, Value) and found.data == Sensitive(data), "a denied key spoils its neighbour")
 
@@ -113,7 +113,7 @@ async def oversize(trial: Trial) -> None:
     await trial.seed(large.key, trial.bench.value(trial.mark() + "x" * trial.bench.most_bytes))
     data = await trial.seed(small.key)
     answers = await trial.ask(await trial.open(), large, small)
-    check(isinstance(answers[large], Invalid), f"a value that is too large is {type(answers[large]).__name__}")
+    check(isinstance(answers[large], Invalid), f"a read of a value that is too large gave {type(answers[large]).__name__}, not Invalid")
     found = answers[small]
     check(isinstance(found, Value) and found.data == Sensitive(data), "a value that is too large spoils its neighbour")
 

@@ -241,7 +241,7 @@ async def lost_answer(trial: Trial) -> None:
 
 @case("silent writes", caps=Cap.PUT)
 async def silence(trial: Trial) -> None:
-    """No value is in what a put that fails raises, prints or logs."""
+    """A put to an empty key, one with a NUL, or of another value by a used token fails; no value is in what it raises, prints or logs."""
     writer, key, again = await trial.writer(), trial.key(), token()
     await put(trial, writer, key, trial.value(), token=again)
     for name, data in ((key, trial.value()), ("", trial.value()), ("\0", trial.value())):

@@ -1,0 +1,119 @@
+"""A file that goes away under whoever uses it, a server with defaults of its own, and one that knows no encoding."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from keyturn.cli import cli
+from keyturn.model.errors import Unavailable
+from keyturn.model.material import SourceRef, Value
+from keyturn.model.sensitive import Sensitive
+from keyturn.store.values import SqlValues
+from postgres import Database as Own
+from postgres import Postgres
+from store.places import Place, postgres_place, sqlite_place, token
+
+ONE = Sensitive.of("kt-canary-one")
+OTHERS = 20
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """With SQLite's file in a folder of its own."""
+    (folder := tmp_path / "volume").mkdir()
+    async with sqlite_place(folder) as place:
+        await place.migrate()
+        yield place
+
+
+@pytest.fixture
+async def values(place: Place) -> SqlValues:
+    """In use: connections are open, and a value is there."""
+    made = await place.values()
+    await asyncio.gather(*(made.put(f"s{at}", ONE, token=token()) for at in range(OTHERS)), *(made.validate() for _ in range(OTHERS)))
+    return made
+
+
+async def refused(values: SqlValues) -> None:
+    """Every call says why, and so does each of many at once."""
+    calls = [values.put("db", ONE, token=token()), values.validate(), *(values.versions("s0") for _ in range(OTHERS))]
+    for answer in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(answer, Unavailable), answer
+        assert "taken away or replaced" in str(answer)
+        assert "restart" in str(answer)
+
+
+def folder_of(place: Place) -> Path:
+    assert place.file is not None
+    return place.file.parent
+
+
+async def test_into_a_file_that_was_taken_away_nothing_is_told_as_stored_and_none_is_made_anew(values: SqlValues, place: Place) -> None:
+    for path in folder_of(place).iterdir():
+        path.unlink()
+    await refused(values)
+    await refused(values)
+    assert list(folder_of(place).iterdir()) == []
+
+
+async def test_a_file_that_another_was_put_in_place_of_is_left_alone(values: SqlValues, place: Place, tmp_path: Path) -> None:
+    assert place.file is not None
+    backup = tmp_path / "backup"
+    shutil.copyfile(place.file, backup)
+    before = backup.read_bytes()
+    backup.rename(place.file)
+    await refused(values)
+    assert place.file.read_bytes() == before
+
+
+async def test_it_stays_refused_until_a_restart_and_is_read_after_one(values: SqlValues, place: Place, tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    shutil.move(folder_of(place), aside)  # as a volume that is mounted again
+    await refused(values)
+    shutil.move(aside, folder_of(place))
+    await refused(values)
+    assert isinstance((await (await place.values()).get_many([SourceRef("s0")]))[SourceRef("s0")], Value)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+@pytest.mark.parametrize("whose", ["ROLE", "DATABASE"])
+async def test_many_write_at_once_whatever_isolation_the_server_gives_by_default(postgres: Postgres, whose: str, level: str) -> None:
+    async with postgres_place(postgres) as place:
+        await place.migrate()
+        assert place.own is not None
+        name = place.own.user if whose == "ROLE" else place.own.name
+        postgres.execute(f"ALTER {whose} {name} SET default_transaction_isolation = '{level}'")
+        many = [await place.values() for _ in range(3)]
+        writing = (many[at % 3].put(f"s{at}", ONE, token=token()) for at in range(OTHERS))
+        assert await asyncio.gather(*writing) == ["1"] * OTHERS
+
+
+@pytest.fixture
+def unencoded(postgres: Postgres) -> Iterator[Own]:
+    """A database whose texts are bytes to the server."""
+    made = postgres.create()
+    postgres.execute(f"DROP DATABASE {made.name}")
+    locale = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    postgres.execute(f"CREATE DATABASE {made.name} OWNER {made.owner} {locale}")
+    yield made
+    postgres.drop(made)
+
+
+async def test_a_database_that_knows_no_encoding_is_upgraded_and_holds_what_is_put_there(unencoded: Own) -> None:
+    environment = {"DATABASE_OWNER_URL": unencoded.owner_url, "DATABASE_URL": unencoded.user_url}
+    ran = await asyncio.to_thread(CliRunner().invoke, cli, ["db", "upgrade"], env=environment)
+    assert (ran.exit_code, ran.exception) == (0, None)
+    place = Place(unencoded.user_url, unencoded.owner_url)
+    try:
+        values, name = await place.values(), "kt-canary-schlüssel-鍵"
+        await values.put(name, ONE, token=token())
+        assert [meta.key async for meta in values.list()] == [name]
+        found = (await values.get_many([SourceRef(name)]))[SourceRef(name)]
+        assert isinstance(found, Value)
+        assert found.data == ONE
+    finally:
+        await place.close()
