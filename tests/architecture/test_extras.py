@@ -23,6 +23,9 @@ MODULES = {
     "operator": ("keyturn.app", "keyturn.cli.release", "keyturn.providers.kubernetes"),
     "database": ("keyturn.providers.database", "keyturn.store.databases", "keyturn.store.schema", "keyturn.cli.db", "keyturn.cli.keys"),
     "vault": ("keyturn.providers.vault",),
+    "gcp": ("keyturn.providers.google_open",),
+    "aws": ("keyturn.providers.aws_open", "keyturn.providers.aws_sdk"),
+    "azure": ("keyturn.providers.azure", "keyturn.providers.azure_writer"),
 }
 
 # Finds nothing of what is installed beside, as if it were not.

@@ -13,10 +13,22 @@ SOURCES = Path(__file__).parents[2] / "operator"
 
 # Only these may import it. A library that is not here is imported by nobody.
 LIBRARIES = {
-    "aiohttp": {"keyturn.kube", "keyturn.handlers.hearing", "keyturn.handlers.startup", "keyturn.providers.dial"},
+    "aiohttp": {
+        "keyturn.kube",
+        "keyturn.handlers.hearing",
+        "keyturn.handlers.startup",
+        "keyturn.providers.azure*",
+        "keyturn.providers.dial",
+        "keyturn.testing.azure*",
+        "keyturn.testing.google*",
+    },
     "alembic": {"keyturn.store.schema", "keyturn.store.migrations"},
+    "botocore": {"keyturn.providers.aws_sdk"},
+    "azure": {"keyturn.providers.azure*"},
     "click": {"keyturn.cli"},
-    "cryptography": {"keyturn.store.cipher"},
+    "cryptography": {"keyturn.store.cipher", "keyturn.testing.azure*", "keyturn.testing.google*"},
+    "google": {"keyturn.providers.google*", "keyturn.testing.google*"},
+    "grpc": {"keyturn.providers.google*", "keyturn.testing.google*"},
     "kopf": {"keyturn.engine", "keyturn.handlers.objects", "keyturn.handlers.startup"},
     "msgspec": {"keyturn.kube", "keyturn.providers.kubernetes*", "keyturn.providers.vault*", "keyturn.telemetry"},
     "prometheus_client": {"keyturn.telemetry"},
@@ -25,6 +37,7 @@ LIBRARIES = {
     "pydantic_core": {"keyturn.model.specs*", "keyturn.model.parse"},
     "sqlalchemy": {"keyturn.store"},
     "pytest": {"keyturn.testing.provider_suite"},
+    "trustme": {"keyturn.testing.azure*"},
     "uvloop": set(),
     "yaml": {"keyturn.kube.config", "keyturn.kube.crds", "keyturn.providers.file_yaml"},
     "yarl": {"keyturn.kube.client", "keyturn.providers.dial"},

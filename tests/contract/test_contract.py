@@ -6,10 +6,13 @@ import pytest
 
 from bao import Bao
 from contract.benches import Dressed, guarded
+from contract.harness_aws import AwsBench
+from contract.harness_azure import AzureBench
 from contract.harness_database import FileBench, ServerBench
 from contract.harness_env import EnvBench
 from contract.harness_fake import FakeBench
 from contract.harness_file import DocumentBench, FolderBench
+from contract.harness_google import GoogleBench
 from contract.harness_kubernetes import KubernetesBench
 from contract.harness_vault import VaultBench
 from contract.table import record
@@ -20,6 +23,8 @@ from postgres import Postgres
 
 # The table's columns. A provider that is new gets its bench in a harness_*.py, and a line here.
 BENCHES: dict[str, Callable[[pytest.FixtureRequest], Bench]] = {
+    "awsSecretsManager (fake)": lambda _: AwsBench(),
+    "azureKeyVault (fake)": lambda _: AzureBench(),
     "database (SQLite)": lambda _: FileBench(),
     "database (PostgreSQL)": lambda request: ServerBench(postgres(request)),
     "env": lambda _: EnvBench(),
@@ -28,6 +33,7 @@ BENCHES: dict[str, Callable[[pytest.FixtureRequest], Bench]] = {
     "file (YAML)": lambda _: DocumentBench(FileFormat.YAML),
     "file (Dotenv)": lambda _: DocumentBench(FileFormat.DOTENV),
     "fake": lambda _: FakeBench(),
+    "googleSecretManager (fake)": lambda _: GoogleBench(),
     "hashicorpVault (v1)": lambda request: VaultBench(bao(request), engine=1),
     "hashicorpVault (v2)": lambda request: VaultBench(bao(request)),
     "kubernetes (this cluster)": lambda request: KubernetesBench(plane(request), is_home=True),

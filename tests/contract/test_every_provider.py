@@ -1,16 +1,21 @@
 """What every provider must keep, bare and behind its guard, as the registry builds it."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
+from contract import azures, googles
+from contract.aws import REGION, Account, account
 from contract.files import aged
 from contract.vaults import Rig
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
+from keyturn.model.aws import AwsConfig
+from keyturn.model.azure import AzureConfig
 from keyturn.model.errors import AuthFailed, MissingExtra, NotFound, Rejected, Unavailable
+from keyturn.model.google import GoogleConfig, GooglePlaces
 from keyturn.model.ids import KeyRef, Kind, ObjectRef
 from keyturn.model.material import WRITES, SourceRef, Value
 from keyturn.model.order import Access, EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
@@ -28,12 +33,40 @@ CLUSTER = Kind.CLUSTER_SECRET_PROVIDER
 CONTENT = {FileFormat.JSON: f'{{"there": "{CANARY}"}}', FileFormat.YAML: f"there: {CANARY}\n", FileFormat.DOTENV: f"there={CANARY}\n"}
 
 
-@pytest.fixture(params=["env", "fake", "vault", *FileFormat])
+@pytest.fixture
+async def google() -> AsyncIterator[googles.Rig]:
+    async with googles.rigged() as made:
+        made.seed("there", CANARY.encode())
+        yield made
+
+
+@pytest.fixture
+async def aws() -> AsyncIterator[Account]:
+    async with account() as made:
+        await made.put("there", CANARY)
+        yield made
+
+
+@pytest.fixture
+def azure() -> Iterator[azures.Rig]:
+    with azures.rigged() as made:
+        made.seed("there", CANARY)
+        yield made
+
+
+@pytest.fixture(params=["aws", "azure", "env", "fake", "google", "vault", *FileFormat])
 def config(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderConfig:
     match request.param:
+        case "aws":
+            return AwsConfig(REGION, request.getfixturevalue("aws").keys())
         case "env":
             monkeypatch.setenv("KEYTURN_SECRET_there", CANARY)
             return EnvConfig()
+        case "azure":
+            made: azures.Rig = request.getfixturevalue("azure")
+            return AzureConfig(made.vault.host, made.login())
+        case "google":
+            return GoogleConfig("shop", request.getfixturevalue("google").key_login())
         case "vault":
             rig: Rig = request.getfixturevalue("rig")
             rig.bao.put(rig.mount, "there", {"there": CANARY})
@@ -59,13 +92,25 @@ class NoReferences:
         """Nothing changes."""
 
 
-def surroundings(*roots: str, references: References | None = None) -> Surroundings:
-    return Surroundings(Reach(file_roots=roots), AddressRules(), references or NoReferences())
+def surroundings(*roots: str, references: References | None = None, google: GooglePlaces | None = None) -> Surroundings:
+    return Surroundings(Reach(file_roots=roots), AddressRules(), references or NoReferences(), google=google or GooglePlaces())
+
+
+def around_of(config: ProviderConfig, request: pytest.FixtureRequest, tmp_path: Path) -> Surroundings:
+    """What the provider of a fixture needs around it."""
+    if isinstance(config, AwsConfig):
+        return surroundings(references=request.getfixturevalue("aws"))
+    if isinstance(config, AzureConfig):
+        return surroundings(references=request.getfixturevalue("azure"))
+    if isinstance(config, GoogleConfig):
+        google: googles.Rig = request.getfixturevalue("google")
+        return surroundings(references=google, google=google.places)
+    return surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
 
 
 @pytest.fixture(params=["bare", "guarded"])
 def make(request: pytest.FixtureRequest, config: ProviderConfig, tmp_path: Path) -> Callable[[], Provider]:
-    around = surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
+    around = around_of(config, request, tmp_path)
     if request.param == "bare":
         return lambda: registry._open(config, CLUSTER, around, "", Access.READ_ONLY)
     return lambda: registry.build(ProviderOrder(config), kind=CLUSTER, around=around)
@@ -125,12 +170,14 @@ def test_a_build_gives_a_guarded_provider(config: ProviderConfig, tmp_path: Path
 async def test_who_only_reads_has_no_way_to_write_and_who_may_write_has_one_where_there_is_any(
     config: ProviderConfig, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    around = surroundings(str(tmp_path), references=request.getfixturevalue("rig") if isinstance(config, VaultConfig) else None)
+    around = around_of(config, request, tmp_path)
     reading = registry.build(ProviderOrder(config), kind=CLUSTER, around=around)
     assert not reading.caps & WRITES
     assert not isinstance(reading, Writer)
     writing = registry.build(ProviderOrder(config, Access.READ_WRITE), kind=CLUSTER, around=around)
-    takes = isinstance(config, FakeConfig | VaultConfig) or (isinstance(config, FileConfig) and config.format is FileFormat.DIRECTORY)
+    takes = isinstance(config, AwsConfig | AzureConfig | FakeConfig | GoogleConfig | VaultConfig) or (
+        isinstance(config, FileConfig) and config.format is FileFormat.DIRECTORY
+    )
     assert isinstance(writing, Writer) == bool(writing.caps & WRITES) == takes
     for each in (reading, writing):
         await each.close()

@@ -11,6 +11,7 @@ MS, SP, CSP = Kind.MANAGED_SECRET, Kind.SECRET_PROVIDER, Kind.CLUSTER_SECRET_PRO
 
 ENTRY: Json = {"secretKey": "password", "remoteRef": {"key": "shop/db"}}
 REF: Json = {"name": "login", "key": "it"}
+GOOGLE_POOL = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/clusters/providers/this"
 BASES: Mapping[str, tuple[Kind, Json]] = {
     "managed": (MS, {"data": [ENTRY]}),
     "from": (MS, {"dataFrom": [{"extract": {"key": "shop/app"}}]}),
@@ -103,7 +104,7 @@ BASES: Mapping[str, tuple[Kind, Json]] = {
             "provider": {
                 "googleSecretManager": {
                     "projectID": "shop",
-                    "auth": {"workloadIdentityFederation": {"audience": "//iam", "serviceAccountRef": {"name": "shop"}}},
+                    "auth": {"workloadIdentityFederation": {"audience": GOOGLE_POOL, "serviceAccountRef": {"name": "shop"}}},
                 }
             }
         },

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from manifests.bases import REF
+from manifests.bases import GOOGLE_POOL, REF
 from manifests.case import ABSENT, EMPTY, TOO_LONG, Case, required, unknown_word
 
 _AWS, _AZURE = "provider.awsSecretsManager", "provider.azureKeyVault"
@@ -91,7 +91,7 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         "google federation",
         f"{_GOOGLE}.auth.workloadIdentityFederation.audience",
-        "//iam",
+        GOOGLE_POOL,
         ABSENT,
         "audience is needed with serviceAccountRef and awsSecurityCredentials; add it",
         where=f"{_GOOGLE}.auth.workloadIdentityFederation",

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyturn.model.ids import Kind
-from manifests.bases import BASES, Json
+from manifests.bases import BASES, GOOGLE_POOL, Json
 from manifests.case import put
 
 _NOT_BUILT = "is not available in this version of Keyturn"
 _FAKE = {"key": "a", "value": "b"}
+_AUDIENCE = "provider.googleSecretManager.auth.workloadIdentityFederation.audience"
 _ITEM = {"configMap": {"name": "t", "items": [{"key": "a"}]}}
 
 
@@ -71,14 +72,19 @@ SLIPS: Final[tuple[Slip, ...]] = (
         "begin it with ^, repeat less, and repeat no group that has repetitions or alternatives in it",
         "conditions[0].namespaceRegexes[1]",
     ),
+    Slip("azure", "provider.azureKeyVault.vaultUrl", "http://shop.vault.azure.net", "a vault answers by https alone"),
+    Slip("azure", "provider.azureKeyVault.vaultUrl", "https://a.b.vault.azure.net", "is no vault of this cloud"),
+    Slip("azure", "provider.azureKeyVault.tenantId", "a/b", "is no id and no domain of a tenant"),
+    Slip("google", "provider.googleSecretManager.projectID", "shop/secrets/x", "is no id or number of a project"),
+    Slip("google", "provider.googleSecretManager.location", "evil.test/", "is no region of Google Cloud"),
     *(
-        Slip(base, "access", "ReadOnly", where=f"provider.{member}")
-        for base, member in (
-            ("aws", "awsSecretsManager"),
-            ("azure", "azureKeyVault"),
-            ("google", "googleSecretManager"),
-        )
+        Slip("google federation", _AUDIENCE, audience, "is not the full name of a pool's provider")
+        for audience in ("//iam", "https://kubernetes.default.svc", "vault", f"{GOOGLE_POOL}/../x")
     ),
+    Slip("aws", "provider.awsSecretsManager.region", "eu-west-1.evil.test/", "is no region of AWS"),
+    Slip("aws", "provider.awsSecretsManager.role", "shop", "is no ARN of a role"),
+    Slip("aws", "provider.awsSecretsManager.prefix", "a b", "has characters that no name of a secret has"),
+    Slip("cluster aws", "access", "ReadOnly", where="provider.awsSecretsManager.role"),
 )
 
 ASK_NOTHING: Final[tuple[Slip, ...]] = (

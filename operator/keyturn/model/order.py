@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from keyturn.model.aws import AwsConfig
+from keyturn.model.azure import AzureConfig
 from keyturn.model.database import DatabaseConfig
+from keyturn.model.google import GoogleConfig
 from keyturn.model.ids import DEFAULT_PROVIDER, KeyRef, Kind, ObjectRef
 from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.material import SourceRef
@@ -161,7 +164,8 @@ class FakeConfig:
     data: Mapping[SourceRef, Sensitive]
 
 
-ProviderConfig = EnvConfig | FileConfig | FakeConfig | VaultConfig | KubernetesConfig | DatabaseConfig
+_WithLogin = VaultConfig | KubernetesConfig | DatabaseConfig | AzureConfig | AwsConfig | GoogleConfig
+ProviderConfig = EnvConfig | FileConfig | FakeConfig | _WithLogin
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +185,4 @@ class ProviderOrder:
     @property
     def references(self) -> frozenset[KeyRef]:
         """What in Secrets and ConfigMaps the provider needs to log in: it follows their changes."""
-        return self.config.references if isinstance(self.config, VaultConfig | KubernetesConfig | DatabaseConfig) else frozenset()
+        return self.config.references if isinstance(self.config, _WithLogin) else frozenset()

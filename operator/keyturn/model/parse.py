@@ -35,12 +35,18 @@ from keyturn.model.order import (
     Selector,
     Target,
 )
+from keyturn.model.parse_aws import parse_aws
+from keyturn.model.parse_azure import parse_azure
 from keyturn.model.parse_database import parse_database
+from keyturn.model.parse_google import parse_google
 from keyturn.model.parse_kubernetes import parse_kubernetes
 from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs import ManagedSecretSpec
+from keyturn.model.specs_aws import AwsSecretsManager
+from keyturn.model.specs_azure import AzureKeyVault
+from keyturn.model.specs_google import GoogleSecretManager
 from keyturn.model.specs_kubernetes import Kubernetes
 from keyturn.model.specs_provider import ClusterSecretProviderSpec, Database, Env, Fake, File, NamespaceCondition, SecretProviderSpec
 from keyturn.model.specs_sources import DataEntry, ProviderRefSpec
@@ -166,6 +172,12 @@ def _config(member: str, config: object, *, namespace: str) -> ProviderConfig:
             return parse_kubernetes(config, namespace)
         case Database():
             return parse_database(config, namespace)
+        case AwsSecretsManager():
+            return parse_aws(config, namespace)
+        case AzureKeyVault():
+            return parse_azure(config, namespace)
+        case GoogleSecretManager():
+            return parse_google(config, namespace)
         case _:
             raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use hashicorpVault, kubernetes, database, env, file or fake")
 

@@ -4,6 +4,7 @@ A provider's module is imported when the first object of its kind appears, so th
 an SDK that is not used. Logs in to nothing: that is ``validate``.
 """
 
+import os
 import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Final, assert_never
 
 from keyturn.decide.address import AddressRules, check_scheme
 from keyturn.decide.reach import Reach, check_file_path, check_prefix
+from keyturn.model.aws import AwsConfig, OwnLogin
+from keyturn.model.azure import AzureConfig, TenantLogin
 from keyturn.model.database import DatabaseConfig, OtherDatabase
 from keyturn.model.errors import MissingExtra, Rejected
+from keyturn.model.google import AmbientLogin, GoogleConfig, GooglePlaces
 from keyturn.model.ids import Kind
 from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.order import Access, EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
@@ -25,6 +29,12 @@ from keyturn.providers.room import Room
 
 SQL: Final = replace(REMOTE, batch=1000)
 """One query brings as many as that."""
+
+PAGES: Final = replace(REMOTE, deadline_s=30.0)
+"""A list of thousands comes in hundreds of pages, one after the other, each of which has its own time to come."""
+
+TWENTIES: Final = replace(PAGES, batch=100)
+"""Five calls to AWS bring as many as that; a list comes in pages too."""
 
 VAULT_TOKEN_FILE: Final = Path("/var/run/secrets/keyturn.dev/vault/token")
 """The operator's own token with audience `vault`, as deploy/ mounts it."""
@@ -60,6 +70,7 @@ class Surroundings:
     room: Room = field(default_factory=Room)
     home: Home | None = None
     databases: Databases | None = None
+    google: GooglePlaces = field(default_factory=GooglePlaces)
 
 
 MEMBERS: dict[type[ProviderConfig], Member] = {
@@ -69,6 +80,9 @@ MEMBERS: dict[type[ProviderConfig], Member] = {
     VaultConfig: Member("hashicorpVault", extra="vault", pace=REMOTE),
     KubernetesConfig: Member("kubernetes", extra="operator", pace=REMOTE),
     DatabaseConfig: Member("database", extra="database", pace=SQL),
+    AwsConfig: Member("awsSecretsManager", extra="aws", pace=TWENTIES),
+    AzureConfig: Member("azureKeyVault", extra="azure", pace=PAGES),
+    GoogleConfig: Member("googleSecretManager", extra="gcp", pace=REMOTE),
 }
 
 
@@ -108,6 +122,12 @@ def _open(config: ProviderConfig, kind: Kind, around: Surroundings, namespace: s
             return _kubernetes(config, kind, namespace, around)
         case DatabaseConfig(other):
             return _database(other, namespace, around)
+        case AwsConfig():
+            return _aws(config, kind, namespace, around, access)
+        case AzureConfig():
+            return _azure(config, kind, namespace, around, access)
+        case GoogleConfig():
+            return _google(config, kind, namespace, around, access)
         case _:
             assert_never(config)
 
@@ -165,3 +185,44 @@ def _kubernetes(config: KubernetesConfig, kind: Kind, namespace: str, around: Su
         entrance = Stranger(config.via, around.references, Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace))
     # An admin's provider stands for itself.
     return KubernetesProvider(config.namespace, Session(entrance), around.room, namespace or str(entrance))
+
+
+def _aws(config: AwsConfig, kind: Kind, namespace: str, around: Surroundings, access: Access) -> Provider:
+    from keyturn.providers.aws_open import opened
+
+    is_tenants = kind is Kind.SECRET_PROVIDER
+    if isinstance(config.login, OwnLogin) and (is_tenants or config.endpoint):
+        raise Rejected("spec.provider.awsSecretsManager.auth: the operator's own identity is for a ClusterSecretProvider without endpoint")
+    if config.endpoint:
+        check_scheme("spec.provider.awsSecretsManager.endpoint", config.endpoint, around.addresses)
+    rules, tokens = around.addresses if is_tenants else None, around.home.tokens if around.home else None
+    return opened(config, rules, around.references, tokens, around.room, namespace, may_write=access is Access.READ_WRITE)
+
+
+def _azure(config: AzureConfig, kind: Kind, namespace: str, around: Surroundings, access: Access) -> Provider:
+    from keyturn.providers.azure import AzureProvider
+    from keyturn.providers.azure_login import Entrance
+    from keyturn.providers.azure_road import Road
+    from keyturn.providers.azure_session import Session
+    from keyturn.providers.azure_writer import AzureWriter
+
+    if config.is_ambient and kind is not Kind.CLUSTER_SECRET_PROVIDER:
+        raise Rejected("spec.provider.azureKeyVault.authType: the operator's own identity is for a ClusterSecretProvider only")
+    if isinstance(config.login, TenantLogin) and around.home is None:
+        raise Rejected("spec.provider.azureKeyVault.serviceAccountRef: its token is made by the operator in its cluster; use authSecretRef")
+    rules = around.addresses if kind is Kind.SECRET_PROVIDER else None
+    road = Road(f".{config.vault.partition('.')[2]}", rules, namespace)
+    entrance = Entrance(config, around.references, around.home.tokens if around.home else None, road)
+    opened = AzureWriter if access is Access.READ_WRITE else AzureProvider
+    return opened(Session(config, entrance, road), around.room, namespace or config.vault)
+
+
+def _google(config: GoogleConfig, kind: Kind, namespace: str, around: Surroundings, access: Access) -> Provider:
+    # As it is imported gRPC looks whether it may write to standard error by itself, past our log, when a server ends a connection.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from keyturn.providers.google_open import opened
+
+    if isinstance(config.login, AmbientLogin) and kind is not Kind.CLUSTER_SECRET_PROVIDER:
+        raise Rejected("spec.provider.googleSecretManager.auth: the operator's own identity is for a ClusterSecretProvider only; add auth")
+    tokens = around.home.tokens if around.home else None
+    return opened(config, around.google, around.references, tokens, around.room, namespace, may_write=access is Access.READ_WRITE)

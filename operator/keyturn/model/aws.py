@@ -1,0 +1,58 @@
+"""An `awsSecretsManager` provider as ordered: which region, and who logs in. No value is in here, only where each is kept."""
+
+from dataclasses import dataclass
+
+from keyturn.model.ids import KeyRef
+from keyturn.model.tenant import ServiceAccount
+
+
+@dataclass(frozen=True, slots=True)
+class KeysLogin:
+    """An access key of an IAM user, or a temporary one with its session token."""
+
+    key_id: KeyRef
+    secret: KeyRef
+    token: KeyRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLogin:
+    """The operator's own identity, wherever the SDK finds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLogin:
+    """A ServiceAccount of a tenant's, whose token is exchanged for a role that trusts it (IRSA)."""
+
+    who: ServiceAccount
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedRole:
+    """A role that is assumed by whoever has logged in. ``external_id`` '' is none; ``tags`` are those of its session."""
+
+    arn: str
+    external_id: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+AwsLogin = KeysLogin | OwnLogin | TenantLogin
+
+
+@dataclass(frozen=True, slots=True)
+class AwsConfig:
+    """``prefix`` stands before every key; ``endpoint`` '' is the region's own."""
+
+    region: str
+    login: AwsLogin
+    role: AssumedRole | None = None
+    prefix: str = ""
+    endpoint: str = ""
+
+    @property
+    def references(self) -> frozenset[KeyRef]:
+        """Every key of a Secret that the log-in needs."""
+        if not isinstance(self.login, KeysLogin):
+            return frozenset()
+        return frozenset(ref for ref in (self.login.key_id, self.login.secret, self.login.token) if ref is not None)

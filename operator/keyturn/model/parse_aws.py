@@ -1,0 +1,89 @@
+"""The `awsSecretsManager` member, from what users wrote to an `AwsConfig`."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin
+from keyturn.model.errors import Rejected
+from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
+from keyturn.model.specs_aws import AwsAuth, AwsSecretRef, AwsSecretsManager, AwsTag
+from keyturn.model.specs_types import ServiceAccountRef
+
+FIELD: Final = "spec.provider.awsSecretsManager"
+
+# It becomes part of a host's name: what is no region of AWS's shape must not make another host of it.
+_REGION: Final = re.compile("[a-z]{2,8}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}", re.ASCII)
+_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{1,12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+_EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]+", re.ASCII)
+_PREFIX: Final = re.compile(r"[\w/+=.@-]+", re.ASCII)
+_TAG: Final = re.compile(r"[\w .:/=+@-]*")
+
+
+def parse_aws(spec: AwsSecretsManager, namespace: str) -> AwsConfig:
+    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    if not _REGION.fullmatch(spec.region):
+        raise Rejected(f"{FIELD}.region: is no region of AWS; write it as in eu-west-1")
+    if spec.role is not None and not _ROLE.fullmatch(spec.role):
+        raise Rejected(f"{FIELD}.role: is no ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME")
+    if spec.prefix is not None and not _PREFIX.fullmatch(spec.prefix):
+        raise Rejected(f"{FIELD}.prefix: has characters that no name of a secret has; use letters, digits and /_+=.@- alone")
+    return AwsConfig(
+        region=spec.region,
+        login=_login(spec.auth, spec.role, namespace),
+        role=_role(spec),
+        prefix=spec.prefix or "",
+        endpoint=(spec.endpoint or "").rstrip("/"),
+    )
+
+
+def _login(auth: AwsAuth | None, role: str | None, namespace: str) -> AwsLogin:
+    match auth and (auth.secret_ref or auth.service_account_ref):
+        case AwsSecretRef(access_key_id=key_id, secret_access_key=secret, session_token=token):
+            field = f"{FIELD}.auth.secretRef"
+            return KeysLogin(
+                key_ref(f"{field}.accessKeyID", key_id, namespace),
+                key_ref(f"{field}.secretAccessKey", secret, namespace),
+                key_ref(f"{field}.sessionToken", token, namespace) if token else None,
+            )
+        case ServiceAccountRef() as account:
+            who = service_account(f"{FIELD}.auth.serviceAccountRef", account, namespace)
+            if role is None:
+                # Which role the annotation names is not read, so the spec has to say it.
+                raise Rejected(
+                    f"{FIELD}.role: to read it from the ServiceAccount's annotation {NOT_BUILT}; name the role that trusts {who}"
+                )
+            return TenantLogin(who, role)
+        case _:
+            if role is not None:
+                # Whoever may write a ManagedSecret would read by it what its trust policy meant for others.
+                raise Rejected(f"{FIELD}.role: a role that the operator's own identity assumes {NOT_BUILT}; add auth, or remove role")
+            return OwnLogin()
+
+
+def _role(spec: AwsSecretsManager) -> AssumedRole | None:
+    """The role on top of the log-in. The one that a ServiceAccount's token is exchanged for is part of the log-in itself."""
+    if spec.auth is not None and spec.auth.service_account_ref is not None:
+        for field, given in (("externalID", spec.external_id), ("sessionTags", spec.session_tags)):
+            if given:
+                raise Rejected(f"{FIELD}.{field}: beside serviceAccountRef {NOT_BUILT}; remove it, or use secretRef")
+        return None
+    if spec.role is None:
+        return None
+    if spec.external_id is not None and not _EXTERNAL_ID.fullmatch(spec.external_id):
+        raise Rejected(f"{FIELD}.externalID: has characters that AWS does not take in one; use letters, digits and _+=,.@:/- alone")
+    return AssumedRole(spec.role, spec.external_id or "", _tags(spec.session_tags or ()))
+
+
+def _tags(tags: Sequence[AwsTag]) -> tuple[tuple[str, str], ...]:
+    seen = set[str]()
+    for i, tag in enumerate(tags):
+        field = f"{FIELD}.sessionTags[{i}]"
+        if not _TAG.fullmatch(tag.key) or not _TAG.fullmatch(tag.value) or tag.key.lower().startswith("aws:"):
+            raise Rejected(
+                f"{field}: is no tag that AWS takes; use letters, digits, spaces and _.:/=+-@ alone, and no key beginning with aws:"
+            )
+        if tag.key.lower() in seen:
+            raise Rejected(f"{field}.key: is there twice, since AWS takes small and capital letters for one; remove one of the two")
+        seen.add(tag.key.lower())
+    return tuple((tag.key, tag.value) for tag in tags)

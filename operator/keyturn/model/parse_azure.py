@@ -1,0 +1,88 @@
+"""The `azureKeyVault` member, from what users wrote to an `AzureConfig`."""
+
+import re
+from typing import Final
+
+from keyturn.model.azure import (
+    AzureConfig,
+    AzureLogin,
+    CertificateLogin,
+    ManagedLogin,
+    OwnLogin,
+    Principal,
+    SecretLogin,
+    TenantLogin,
+    is_tenant,
+)
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import KeyRef
+from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
+from keyturn.model.specs_azure import VAULT_SUFFIXES, AzureAuth, AzureKeyVault
+
+FIELD: Final = "spec.provider.azureKeyVault"
+_AUTH: Final = f"{FIELD}.authSecretRef"
+_NO_AUTH: Final = AzureAuth.model_construct()
+
+# One label: what has a dot, or another sign, would be a name that the cloud does not give away.
+_NAME: Final = re.compile("[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
+
+
+def parse_azure(spec: AzureKeyVault, namespace: str) -> AzureConfig:
+    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    environment = spec.environment or "PublicCloud"
+    return AzureConfig(_vault(spec.vault_url, VAULT_SUFFIXES[environment]), _login(spec, namespace), environment)
+
+
+def _vault(url: str, suffix: str) -> str:
+    """The host, in the one spelling that is used for it."""
+    if not url.startswith("https://"):
+        raise Rejected(f"{FIELD}.vaultUrl: a vault answers by https alone; write https://NAME{suffix}")
+    host = url.removeprefix("https://").removesuffix("/").removesuffix(":443").lower()
+    name = host.removesuffix(suffix)
+    if name == host or not _NAME.fullmatch(name):
+        raise Rejected(
+            f"{FIELD}.vaultUrl: is no vault of this cloud; write https://NAME{suffix}, where NAME has letters, digits and - alone"
+        )
+    return host
+
+
+def _login(spec: AzureKeyVault, namespace: str) -> AzureLogin:
+    auth = spec.auth_secret_ref or _NO_AUTH
+    kind = spec.auth_type or "ServicePrincipal"
+    if kind == "ServicePrincipal":
+        return _service_principal(spec, auth, namespace)
+    if auth.client_secret or auth.client_certificate:
+        raise Rejected(f"{_AUTH}: {kind} takes no client secret and no certificate; remove them, or use authType ServicePrincipal")
+    if spec.service_account_ref is not None:
+        who = service_account(f"{FIELD}.serviceAccountRef", spec.service_account_ref, namespace)
+        return TenantLogin(_principal(spec, auth, namespace), who)
+    if namespace:
+        raise Rejected(f"{FIELD}.authType: {kind} is the operator's own identity, for a ClusterSecretProvider; add serviceAccountRef")
+    client_id = key_ref(f"{_AUTH}.clientId", auth.client_id, namespace) if auth.client_id else None
+    return ManagedLogin(client_id) if kind == "ManagedIdentity" else OwnLogin(_tenant(spec, auth, namespace), client_id)
+
+
+def _service_principal(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> AzureLogin:
+    principal = _principal(spec, auth, namespace)
+    if auth.client_secret:
+        return SecretLogin(principal, key_ref(f"{_AUTH}.clientSecret", auth.client_secret, namespace))
+    if auth.client_certificate:
+        return CertificateLogin(principal, key_ref(f"{_AUTH}.clientCertificate", auth.client_certificate, namespace))
+    raise Rejected(f"{_AUTH}: a service principal needs clientSecret or clientCertificate; add one")
+
+
+def _principal(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> Principal:
+    if auth.client_id is None:
+        raise Rejected(f"{_AUTH}.clientId: a client id from the ServiceAccount's annotations {NOT_BUILT}; name the Secret that holds it")
+    tenant = _tenant(spec, auth, namespace)
+    if tenant is None:
+        raise Rejected(f"{FIELD}.tenantId: a tenant from the ServiceAccount's annotations {NOT_BUILT}; name it here")
+    return Principal(tenant, key_ref(f"{_AUTH}.clientId", auth.client_id, namespace))
+
+
+def _tenant(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> str | KeyRef | None:
+    if spec.tenant_id:
+        if not is_tenant(spec.tenant_id):
+            raise Rejected(f"{FIELD}.tenantId: is no id and no domain of a tenant; correct it")
+        return spec.tenant_id
+    return key_ref(f"{_AUTH}.tenantId", auth.tenant_id, namespace) if auth.tenant_id else None

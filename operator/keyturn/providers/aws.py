@@ -1,0 +1,189 @@
+"""Secrets from AWS Secrets Manager, as one identity in one region.
+
+Many are read by one call each twenty, and looked at by one list each hundred, where the identity may. Reads only: who writes is
+``aws_writer``. Every read names its version or stage.
+"""
+
+import importlib.util
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from keyturn.model.aws import AwsConfig
+from keyturn.model.errors import AccessDenied, Conflict, Invalid, NotFound, ProviderError, Unavailable
+from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
+from keyturn.providers.aws_batch import Job, jobs_of, work_off
+from keyturn.providers.aws_channel import in_thread
+from keyturn.providers.aws_names import chosen, fingerprint, id_of, meta_of, shared_prefix, value_of
+from keyturn.providers.aws_session import Session
+from keyturn.providers.aws_wire import Reply, failure, speaks_of_deletion
+from keyturn.providers.dial import TooLong
+from keyturn.providers.room import Hold, Room
+
+BATCH: Final = 20
+"""Secrets in one call."""
+VALUE_LIMIT: Final = 1 << 19
+"""Bytes. A value has 64 KiB at most, and JSON may spell each byte with six."""
+BATCH_LIMIT: Final = 8 << 20
+PAGE: Final = 100
+PAGE_LIMIT: Final = 8 << 20
+MOST: Final = 50_000
+"""Secrets that a list goes over: more are listed by nobody."""
+LIST_LAG_S: Final = 300.0
+"""So long a list may not have heard of a write."""
+_BATCHES_AGAIN_S: Final = 3600.0
+
+
+class AwsProvider:
+    """``tenant`` is whose share of the room for answers it takes."""
+
+    def __init__(
+        self, config: AwsConfig, session: Session, room: Room, tenant: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        # The SDK itself is imported by a thread, later; that it is not there shows now.
+        if importlib.util.find_spec("botocore") is None:
+            raise ModuleNotFoundError("No module named 'botocore'", name="botocore")
+        self._config = config
+        self._session = session
+        self._room = room
+        self._tenant = tenant
+        self._clock = clock
+        self._may_list = True
+        self._no_batches_until_s = float("-inf")
+        self._written: dict[str, float] = {}
+
+    @property
+    def caps(self) -> Cap:
+        caps = Cap.GET | Cap.GET_MANY | Cap.VERSIONS | Cap.STAGE
+        return caps | Cap.LIST | Cap.LIST_HAS_VERSION | Cap.TAGS | Cap.SURVEY if self._may_list else caps
+
+    async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:
+        """Leaves out what there is no room for beside the other answers."""
+        self._session.check_open()
+        size = BATCH if self._clock() >= self._no_batches_until_s else 1
+        answers, jobs = jobs_of(self._config.prefix, refs, size)
+        return answers | await work_off(jobs, self._read, self._room, self._tenant)
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
+        self._session.check_open()
+        async for page in self._pages(f"{self._config.prefix}{prefix}"):
+            for entry in page:
+                meta = meta_of(self._config.prefix, entry)
+                if meta is not None and meta.key.startswith(prefix):
+                    yield meta
+
+    async def survey(self, refs: Sequence[SourceRef]) -> Survey:
+        """By a list of all that begins as these do. It may be minutes behind, and so says nothing of what was written here just now."""
+        self._session.check_open()
+        wanted: dict[str, list[SourceRef]] = {}
+        for ref in refs:
+            try:
+                chosen(ref)
+                wanted.setdefault(id_of(self._config.prefix, ref.key), []).append(ref)
+            except (Invalid, NotFound):
+                continue  # there is none of it
+        found: dict[SourceRef, str] = {}
+        size = calls = 0
+        if not wanted:
+            return Survey(found, size)
+        async for page in self._pages(shared_prefix(wanted)):
+            size, calls = size + len(page), calls + 1
+            for entry in page:
+                named = (*wanted.get(str(entry.get("Name")), ()), *wanted.get(str(entry.get("ARN")), ()))
+                found |= {ref: told for ref in named if (told := fingerprint(ref, entry)) and self._is_settled(ref.key)}
+        return Survey(found, size, calls)
+
+    async def validate(self) -> None:
+        """By a list of one, which tells an identity that AWS knows from one that it does not, whatever it may."""
+        self._session.check_open()
+        try:
+            await self._session.ask("list_secrets", {"MaxResults": 1}, "a list of the secrets")
+        except AccessDenied:
+            self._may_list = False
+        else:
+            self._may_list = True
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def _note_write(self, key: str) -> None:
+        """A list may not have heard of it yet."""
+        now = self._clock()
+        self._written = {other: at for other, at in self._written.items() if now - at <= LIST_LAG_S} | {key: now}
+
+    def _is_settled(self, key: str) -> bool:
+        return self._clock() - self._written.get(key, float("-inf")) > LIST_LAG_S
+
+    async def _read(self, job: Job, hold: Hold) -> Mapping[SourceRef, Value | ProviderError]:
+        """The answers for a job, or for none of it where all at once cannot be had."""
+        if job.name is not None:
+            return {job.refs[0]: await self._get(job.refs[0], job.name, hold)}
+        if self._clock() < self._no_batches_until_s:
+            return {}
+        asked = {"SecretIdList": list(job.names)}
+        try:
+            told = await self._session.ask("batch_get_secret_value", asked, "many secrets at once", limit=BATCH_LIMIT, room=hold)
+        except AccessDenied:
+            # Each by itself may be open to us. The right may be given later.
+            self._no_batches_until_s = self._clock() + _BATCHES_AGAIN_S
+        except (Invalid, NotFound, TooLong):
+            pass  # one of them spoils all
+        else:
+            return await in_thread(lambda: self._sorted(job, told))
+        return {}
+
+    def _sorted(self, job: Job, told: Mapping[str, Any]) -> Mapping[SourceRef, Value | ProviderError]:
+        values = {str(entry.get(field)): entry for entry in told.get("SecretValues") or () for field in ("Name", "ARN")}
+        errors = {str(error.get("SecretId")): error for error in told.get("Errors") or ()}
+        found: dict[SourceRef, Value | ProviderError] = {}
+        for name, refs in job.names.items():
+            for ref in refs:
+                if name in values:
+                    found[ref] = _tried(ref, values[name])
+                elif name in errors:
+                    code, message = errors[name].get("ErrorCode"), errors[name].get("Message")
+                    found[ref] = failure(Reply(400, code=str(code), is_deletion=speaks_of_deletion(code, message)), f"the secret {ref}")
+        return found
+
+    async def _get(self, ref: SourceRef, name: str, hold: Hold) -> Value | ProviderError:
+        try:
+            told = await self._session.ask(
+                "get_secret_value", {"SecretId": name, **chosen(ref)}, f"the secret {ref}", limit=VALUE_LIMIT, room=hold
+            )
+        except TooLong:
+            return Invalid(f"{ref} is too large: AWS's answer has more than {VALUE_LIMIT >> 10} KiB")
+        except (AccessDenied, Conflict, Invalid, NotFound) as error:
+            return error.with_traceback(None)
+        return _tried(ref, told)
+
+    async def _pages(self, prefix: str) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        asked: dict[str, object] = {"MaxResults": PAGE}
+        if prefix:
+            if not prefix.isascii() or not prefix.isprintable() or prefix.startswith("!"):
+                return  # no name begins so, and for the filter the sign means all others
+            asked["Filters"] = [{"Key": "name", "Values": [prefix]}]
+        seen = 0
+        while True:
+            try:
+                told = await self._session.ask("list_secrets", asked, "a list of the secrets", limit=PAGE_LIMIT)
+            except AccessDenied:
+                self._may_list = False
+                raise
+            page = told.get("SecretList")
+            if not isinstance(page, list):
+                raise Unavailable("AWS's list of secrets is none")
+            self._may_list = True
+            seen += max(1, len(page))  # a page without any counts too, else they need have no end
+            yield page
+            if not (token := told.get("NextToken")):
+                return
+            if seen >= MOST:
+                raise Invalid(f"more than {MOST} secrets begin with {prefix!r}; set the provider's prefix, or a longer one")
+            asked["NextToken"] = token
+
+
+def _tried(ref: SourceRef, told: Mapping[str, Any]) -> Value | ProviderError:
+    try:
+        return value_of(ref, told)
+    except ProviderError as error:
+        return error.with_traceback(None)

@@ -1,0 +1,186 @@
+"""The ways to log in to AWS: keys in Secrets, the operator's own identity, a tenant's ServiceAccount, and a role on top of any.
+
+Credentials are read anew for each log-in. Keeps nothing but the operator's own chain: that is ``aws_session``.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from keyturn.decide.audience import RENEW_AT
+from keyturn.model.aws import AssumedRole, KeysLogin, TenantLogin
+from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
+from keyturn.model.ids import KeyRef
+from keyturn.model.sensitive import Sensitive
+from keyturn.ports import References, TenantTokens
+from keyturn.providers.aws_channel import Channel
+from keyturn.providers.aws_wire import Pass, Reply, failure
+
+if TYPE_CHECKING:
+    from keyturn.providers.aws_sdk import Chain
+
+AUDIENCE: Final = "sts.amazonaws.com"
+"""Of the token that a role's trust policy asks for."""
+SESSION_S: Final = 3600
+"""The life of a session, which every role allows."""
+SPREAD: Final = 0.1
+"""Up to this part earlier, so that many that began together do not come back together."""
+LOOK_S: Final = 60.0
+"""How long the operator's own identity is taken for granted: the SDK renews it in time, where it has to be."""
+
+_chains: Final = ThreadPoolExecutor(2, thread_name_prefix="keyturn-aws-chain")
+_NO_NAME: Final = re.compile(r"[^\w+=,.@-]", re.ASCII)
+
+
+class Entrance(Protocol):
+    """A way to be somebody at AWS."""
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:
+        """A pass that is new, or as new as there is. Raises a `ProviderError`.
+
+        ``chance`` is in [0, 1). ``is_anew``: what it gave before is not taken any more.
+        """
+
+    async def close(self) -> None:
+        """Gives back connections; may be called twice."""
+
+    def __str__(self) -> str:
+        """Who comes in by it."""
+
+
+class Keys:
+    """An access key that is kept in Secrets."""
+
+    def __init__(self, login: KeysLogin, references: References) -> None:
+        self._login = login
+        self._references = references
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:  # noqa: ARG002  # nobody tells when it ends
+        login = self._login
+        key_id, secret = await self._word(login.key_id), await self._word(login.secret)
+        return Pass(key_id.reveal().decode(), secret, await self._word(login.token) if login.token else None)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def _word(self, ref: KeyRef) -> Sensitive:
+        # A line's end comes along when such a thing is kept in a file, and is never part of it.
+        word = (await self._references.read(ref)).reveal().strip()
+        if not word or any(not 0x21 <= byte <= 0x7E for byte in word):
+            raise AuthFailed(f"{ref}, key {ref.key}, holds no credential of AWS's: it is empty, or has other characters than one has")
+        return Sensitive(word)
+
+    def __str__(self) -> str:
+        return f"the access key in {self._login.key_id}"
+
+
+class Own:
+    """The operator itself; its roles are asked for in this region."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._chain: Chain | None = None
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:
+        found = await asyncio.get_running_loop().run_in_executor(_chains, partial(self._find, is_anew=is_anew))
+        return Pass(found.key_id, found.secret, found.token, now_s + LOOK_S * (1 - SPREAD * chance))
+
+    async def close(self) -> None:
+        """The SDK closes what it opened."""
+
+    def _find(self, *, is_anew: bool) -> Pass:
+        from keyturn.providers.aws_sdk import Chain
+
+        self._chain = self._chain or Chain(self._region)
+        return self._chain.find(is_anew=is_anew)
+
+    def __str__(self) -> str:
+        return "the operator's own identity"
+
+
+class Tenant:
+    """A ServiceAccount of this cluster, whose token AWS's STS takes for a role."""
+
+    def __init__(self, login: TenantLogin, tokens: TenantTokens, sts: Channel) -> None:
+        self._login = login
+        self._tokens = tokens
+        self._sts = sts
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:  # noqa: ARG002  # it is, always
+        token = await self._tokens.abroad(self._login.who, AUDIENCE)
+        asked = {
+            "RoleArn": self._login.role,
+            "RoleSessionName": _session_name(f"{self._login.who.namespace}-{self._login.who.name}"),
+            "WebIdentityToken": token.secret.reveal().decode(),
+            "DurationSeconds": SESSION_S,
+        }
+        reply = await self._sts.ask("assume_role_with_web_identity", asked, None)
+        if not reply.is_success:
+            raise _refusal(reply, f"let {self._login.who} be the role {self._login.role}", "the role's trust policy and its OIDC provider")
+        return _granted(reply, now_s, chance)
+
+    async def close(self) -> None:
+        await self._sts.close()
+
+    def __str__(self) -> str:
+        return f"{self._login.who} as the role {self._login.role}"
+
+
+class Role:
+    """A role that somebody assumes; ``name`` is what the session is called, after whom it is for."""
+
+    def __init__(self, base: Entrance, role: AssumedRole, name: str, sts: Channel) -> None:
+        self._base = base
+        self._role = role
+        self._name = name
+        self._sts = sts
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:
+        way_in = await self._base.log_in(now_s, chance, is_anew=is_anew)
+        asked: dict[str, object] = {
+            "RoleArn": self._role.arn,
+            "RoleSessionName": _session_name(self._name),
+            "DurationSeconds": SESSION_S,
+        }
+        if self._role.external_id:
+            asked["ExternalId"] = self._role.external_id
+        if self._role.tags:
+            asked["Tags"] = [{"Key": key, "Value": value} for key, value in self._role.tags]
+        reply = await self._sts.ask("assume_role", asked, way_in)
+        if reply.is_stranger:
+            raise AuthFailed(f"AWS does not know {self._base}: it is wrong, or has ended; renew it", request_id=reply.request_id)
+        if not reply.is_success:
+            raise _refusal(reply, f"let {self._base} assume the role {self._role.arn}", "the role's trust policy and its external id")
+        return _granted(reply, now_s, chance)
+
+    async def close(self) -> None:
+        await self._base.close()
+        await self._sts.close()
+
+    def __str__(self) -> str:
+        return f"{self._base} in the role {self._role.arn}"
+
+
+def _session_name(text: str) -> str:
+    """As CloudTrail shows it."""
+    return _NO_NAME.sub("-", f"keyturn-{text}" if text else "keyturn")[:64]
+
+
+def _granted(reply: Reply, now_s: float, chance: float) -> Pass:
+    given: Mapping[str, Any] = reply.told.get("Credentials") or {}
+    key_id, secret, token = (given.get(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+    if not (isinstance(key_id, str) and isinstance(secret, str) and isinstance(token, str)):
+        raise Unavailable("AWS's answer to a log-in holds no credentials", request_id=reply.request_id)
+    use_s = SESSION_S * RENEW_AT * (1 - SPREAD * chance)
+    return Pass(key_id, Sensitive.of(secret), Sensitive.of(token), now_s + use_s, now_s + SESSION_S)
+
+
+def _refusal(reply: Reply, what: str, look_at: str) -> ProviderError:
+    """What a refused log-in means. It says nothing of any secret: least of all that one is not there."""
+    error = failure(reply, what)
+    if isinstance(error, Throttled | Unavailable):
+        return error
+    return AuthFailed(f"AWS does not {what}; check {look_at}", request_id=reply.request_id)

@@ -1,0 +1,121 @@
+"""Names in AWS Secrets Manager: of secrets, of versions and of stages, and which version a list says to be which.
+
+A version is named `uuid/` and its id, so that it is never taken for a staging label. Pure.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keyturn.model.errors import Invalid, NotFound, Unavailable
+from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Meta, SourceRef, Value
+from keyturn.model.sensitive import Sensitive
+
+AWSCURRENT, AWSPREVIOUS, AWSPENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
+LABELS: Final = {CURRENT: AWSCURRENT, PREVIOUS: AWSPREVIOUS, PENDING: AWSPENDING}
+STAGES: Final = {label: stage for stage, label in LABELS.items()}
+
+BY_ID: Final = "uuid/"
+"""Before a version's id."""
+
+NO_VALUE_YET: Final = "keyturn-no-value-yet-000000000000"
+"""The id of the version that stands in where a key's first value waits for a promotion: AWS makes each first one current."""
+
+MOST_BYTES: Final = 65_536
+"""Of a value."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}", re.ASCII)
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6}", re.ASCII)
+_ID: Final = re.compile(r"[!-~]{32,64}", re.ASCII)
+_LONGEST_LABEL: Final = 256
+
+Told = Mapping[str, Any]
+"""A structure in an answer, by the names of the SDK's model."""
+
+
+def name_of(prefix: str, key: str) -> str:
+    """The secret's name at AWS. Raises `Invalid`."""
+    name = f"{prefix}{key}"
+    if not key or not _NAME.fullmatch(name):
+        raise Invalid(f"{key!r} is no name of a secret: AWS takes 1 to 512 letters, digits and /_+=.@-, the provider's prefix counted")
+    return name
+
+
+def id_of(prefix: str, key: str) -> str:
+    """What a secret is asked for by: its name, or its whole ARN where no prefix is set. Raises `Invalid`."""
+    return key if not prefix and _ARN.fullmatch(key) else name_of(prefix, key)
+
+
+def shared_prefix(names: Collection[str]) -> str:
+    """With what all of these names begin; '' where one is an ARN, whose beginning no filter of AWS's knows."""
+    if not names or any(_ARN.fullmatch(name) for name in names):
+        return ""
+    first, last = min(names), max(names)
+    return first[: next((at for at, char in enumerate(first) if last[at : at + 1] != char), len(first))]
+
+
+def chosen(ref: SourceRef) -> dict[str, str]:
+    """The parameters that choose a version. Raises `Invalid`, or `NotFound` for what can be no version's id."""
+    version = ref.version
+    if not version:
+        return {"VersionStage": AWSCURRENT}
+    if version.startswith(BY_ID):
+        return {"VersionId": version_id(ref.key, version)}
+    if not version.isprintable() or len(version) > _LONGEST_LABEL:
+        raise Invalid(f"the version of {ref.key} is neither a staging label of 1 to {_LONGEST_LABEL} characters nor {BY_ID} and an id")
+    return {"VersionStage": LABELS.get(version, version)}
+
+
+def version_id(key: str, version: str) -> str:
+    """The id in a version's name. Raises `NotFound` where none is in it."""
+    found = version.removeprefix(BY_ID)
+    if not version.startswith(BY_ID) or not _ID.fullmatch(found):
+        raise NotFound(f"AWS Secrets Manager does not have the secret {key} at the version {version[:80]!r}")
+    return found
+
+
+def value_of(ref: SourceRef, told: Told) -> Value:
+    """The value in an answer. Raises a `ProviderError`."""
+    found, text, raw = str(told.get("VersionId", "")), told.get("SecretString"), told.get("SecretBinary")
+    if not found:
+        raise Unavailable(f"AWS's answer about {ref} names no version")
+    if found == NO_VALUE_YET or (text is None and raw is None):
+        raise NotFound(f"AWS Secrets Manager has no value of the secret {ref}")
+    try:
+        data = text.encode() if isinstance(text, str) else bytes(raw or b"")
+    except UnicodeEncodeError:
+        data = None
+    if data is None:
+        raise Invalid(f"the value of {ref} is no text that UTF-8 could hold")
+    if len(data) > MOST_BYTES:
+        raise Invalid(f"{ref} is too large: it has more than {MOST_BYTES >> 10} KiB")
+    return Value(Sensitive(data), f"{BY_ID}{found}", time_of(told.get("CreatedDate")), found)
+
+
+def holders(versions: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Which version has each label, from the labels of each version; the one that only stands in holds none."""
+    return {label: version for version, labels in versions.items() if version != NO_VALUE_YET for label in labels}
+
+
+def meta_of(prefix: str, entry: Told) -> Meta | None:
+    """What a list's entry says; None where no read would give anything."""
+    name, current = str(entry.get("Name", "")), holders(entry.get("SecretVersionsToStages") or {}).get(AWSCURRENT)
+    if not name.startswith(prefix) or current is None or entry.get("DeletedDate"):
+        return None
+    tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in entry.get("Tags") or ()}
+    return Meta(name.removeprefix(prefix), current, time_of(entry.get("LastChangedDate")), tags)
+
+
+def fingerprint(ref: SourceRef, entry: Told) -> str:
+    """The id of the version that a reference means, as a list's entry has it; '' where it does not tell."""
+    versions = entry.get("SecretVersionsToStages") or {}
+    pick = chosen(ref)
+    if "VersionId" in pick:
+        return pick["VersionId"] if pick["VersionId"] in versions else ""
+    return holders(versions).get(pick["VersionStage"], "")
+
+
+def time_of(told: object) -> datetime | None:
+    """A time of the SDK's, in UTC."""
+    return told.astimezone(UTC) if isinstance(told, datetime) else None

@@ -1,0 +1,208 @@
+"""AWS's SDK, as what it knows best: parameters, endpoints, signatures, answers. Nothing is sent by it.
+
+The SDK hands each request over, signed, before it would send it; who sends is the dialer, which knows where a tenant's requests may
+go. So no thread waits for a server, and the SDK's own retries, redirects and time-outs have nothing to do. The one that does send
+is the chain by which the operator finds its own identity. Importing this takes a third of a second: never in the event loop.
+"""
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, NoReturn, Protocol
+from urllib.parse import urlsplit
+
+import botocore.credentials  # type: ignore[import-untyped]  # it has no types
+import botocore.exceptions  # type: ignore[import-untyped]  # as above
+import botocore.parsers  # type: ignore[import-untyped]  # as above
+import botocore.session  # type: ignore[import-untyped]  # as above
+from botocore.config import Config  # type: ignore[import-untyped]  # as above
+
+from keyturn import __version__
+from keyturn.model.errors import AuthFailed, Invalid, Unavailable
+from keyturn.model.sensitive import Sensitive
+from keyturn.providers.aws_wire import Pass, Reply, Signed, request_id_of, speaks_of_deletion
+from keyturn.providers.dial import Answer
+
+# At DEBUG it writes whole requests and answers, and so values, whatever level the program's own loggers have.
+logging.getLogger("botocore").setLevel(logging.WARNING)
+
+_CHAIN: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
+"""For the requests of the chain: a token exchanged, a role assumed."""
+_CONFIG: Final = Config(
+    connect_timeout=3,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 1},
+    user_agent_extra=f"keyturn/{__version__}",
+)
+
+_SILENT: Final = (
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.MetadataRetrievalError,
+)
+
+_signs_as: ContextVar[Pass | None] = ContextVar("signs_as", default=None)
+_turn: Final = threading.Lock()
+
+
+class _Taken(Exception):
+    """No error: a request is ready, and is not to be sent from here."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__()
+        self.request = request
+
+
+def _take(request: Any, **_: object) -> NoReturn:
+    raise _Taken(request)
+
+
+class _Current:
+    """Credentials, as the SDK asks for them: those of the call that is being signed."""
+
+    method: Final = "keyturn"
+    account_id: Final = None
+
+    def get_frozen_credentials(self) -> object:
+        way_in = _signs_as.get()
+        if way_in is None:
+            raise RuntimeError
+        token = way_in.token.reveal().decode() if way_in.token else None
+        return botocore.credentials.ReadOnlyCredentials(way_in.key_id, way_in.secret.reveal().decode(), token)
+
+    def get_deferred_property(self, _: str) -> Callable[[], None]:
+        return lambda: None
+
+
+class _Provider:
+    METHOD: Final = "keyturn"
+    CANONICAL_NAME: Final = None
+
+    def load(self) -> _Current:
+        return _Current()
+
+
+@functools.cache
+def _loader() -> Any:
+    """The SDK's models. Every session that has one of its own reads them again, and keeps ten MiB for them."""
+    return botocore.session.get_session().get_component("data_loader")
+
+
+def _session() -> Any:
+    made = botocore.session.get_session()
+    made.register_component("data_loader", _loader())
+    return made
+
+
+class Sdk:
+    """One service, in one region or at one endpoint. Its methods take a millisecond: they are for threads.
+
+    The environment's settings of the SDK hold for it, such as AWS_ENDPOINT_URL_STS, but none of its credentials.
+    """
+
+    def __init__(self, service: str, region: str, endpoint: str) -> None:
+        problem = ""
+        try:
+            # What the sessions share is filled by the first one.
+            with _turn:
+                session = _session()
+                session.register_component("credential_provider", botocore.credentials.CredentialResolver([_Provider()]))
+                self._client = session.create_client(service, region_name=region, endpoint_url=endpoint or None, config=_CONFIG)
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            problem = type(error).__name__
+        if problem:
+            raise Unavailable(f"AWS's SDK makes no client for {service} in {region}: {problem}; see its settings in the environment")
+        # For all of its calls, in whatever thread.
+        self._client.meta.events.register("before-send", _take)
+        self._model = self._client.meta.service_model
+        self._begin = b"{" if self._model.resolved_protocol == "json" else b"<"
+        self._parser = botocore.parsers.create_parser(self._model.resolved_protocol)
+
+    def sign(self, operation: str, asked: Mapping[str, object], way_in: Pass | None) -> Signed:
+        """A request, signed where it comes with a pass. ``operation`` is the SDK's method. Raises `Invalid`."""
+        before = _signs_as.set(way_in)
+        try:
+            getattr(self._client, operation)(**asked)
+        except _Taken as taken:
+            return _signed(taken.request)
+        except (botocore.exceptions.BotoCoreError, ValueError, TypeError):
+            # Their texts quote parameters, and so a value.
+            pass
+        finally:
+            _signs_as.reset(before)
+        raise Invalid("AWS's SDK refuses the request; check names and versions")
+
+    def read(self, operation: str, answer: Answer) -> Reply:
+        """What an answer says. What is no answer of this service's is a reply without a code, and no success."""
+        shape = self._model.operation_model(self._client.meta.method_to_api_mapping[operation]).output_shape
+        response = {"status_code": answer.status, "headers": answer.headers, "body": answer.body, "context": {}}
+        # For the SDK a page of HTML is an answer in which nothing stands, and so a value that is not there.
+        is_theirs = bool(request_id_of(answer)) and answer.body.lstrip()[:1] == self._begin
+        try:
+            parsed = self._parser.parse(response, shape) if is_theirs else None
+        except Exception:  # noqa: BLE001  # a body of any other form meets any error there, and its text quotes the body
+            parsed = None
+        request_id = request_id_of(answer)
+        if not isinstance(parsed, dict) or (answer.status >= 300 and "Error" not in parsed):
+            return Reply(max(answer.status, 300), request_id=request_id, pause_s=answer.pause_s)
+        if answer.status < 300:
+            return Reply(answer.status, parsed, request_id=request_id)
+        code, message = parsed["Error"].get("Code"), parsed["Error"].get("Message")
+        code = code if isinstance(code, str) and not code.isdecimal() else ""
+        is_deletion = speaks_of_deletion(code, message)
+        return Reply(answer.status, code=code, request_id=request_id, pause_s=answer.pause_s, is_deletion=is_deletion)
+
+
+def _signed(request: Any) -> Signed:
+    url = urlsplit(request.url)
+    headers = {name: value.decode("latin-1") if isinstance(value, bytes) else str(value) for name, value in request.headers.items()}
+    # The dialer counts for itself.
+    headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+    body = request.body or b""
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return Signed(f"{url.scheme}://{url.netloc}", path, headers, body if isinstance(body, bytes) else str(body).encode())
+
+
+class _Found(Protocol):
+    def get_frozen_credentials(self) -> Any: ...
+
+
+class Chain:
+    """The operator's own identity, from wherever the SDK finds it: variables, files, a web identity, the pod's or the machine's role.
+
+    Asks servers, and waits for them: each method is for a thread of its own.
+    """
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._found: _Found | None = None
+
+    def find(self, *, is_anew: bool) -> Pass:
+        """Who we are now. Raises `AuthFailed` or `Unavailable`. ``is_anew``: what was found before is of no use any more."""
+        frozen, problem, is_silent = None, "", False
+        try:
+            if is_anew or self._found is None:
+                self._found = self._searched()
+            frozen = self._found.get_frozen_credentials() if self._found else None
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError) as error:
+            is_silent = isinstance(error, _SILENT)
+            self._found, problem = None, type(error).__name__
+        # Here, where no error of the SDK's hangs on ours.
+        if is_silent:
+            raise Unavailable("whoever gives the operator its AWS identity does not answer, or gave none")
+        if frozen is None:
+            raise AuthFailed(
+                "the operator has no AWS identity of its own: give its ServiceAccount a role (EKS Pod Identity or IRSA), or name auth"
+                + (f" ({problem})" if problem else "")
+            )
+        return Pass(frozen.access_key, Sensitive.of(frozen.secret_key), Sensitive.of(frozen.token) if frozen.token else None)
+
+    def _searched(self) -> _Found | None:
+        with _turn:
+            session = _session()
+        session.set_config_variable("region", self._region)
+        session.set_default_client_config(_CHAIN)
+        found: _Found | None = session.get_credentials()
+        return found

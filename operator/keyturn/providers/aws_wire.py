@@ -1,0 +1,147 @@
+"""What is exchanged with AWS, without its SDK: signed requests, answers, and what failures mean.
+
+AWS's prose is looked at for one word, and never shown: it quotes what was sent.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keyturn.model.errors import AccessDenied, AuthFailed, Conflict, Invalid, NotFound, ProviderError, Throttled, Unavailable
+from keyturn.model.sensitive import Sensitive
+from keyturn.providers.dial import NO_ANSWER, Answer
+
+_REQUEST_ID: Final = re.compile("[0-9A-Za-z-]{1,64}", re.ASCII)
+
+AUTH: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidIdentityToken",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""Codes that are about the log-in, and not about what is asked."""
+
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "DecryptionFailure", "EncryptionFailure", "NotAuthorized"})
+_BUSY: Final = frozenset(
+    {
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_FAILED: Final = frozenset({"InternalFailure", "InternalServiceError", "ServiceUnavailable", "ServiceUnavailableException"})
+_OTHER: Final = frozenset({"PreconditionNotMetException", "ResourceExistsException"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pass:
+    """What requests are signed with, when it is due for another one, and when it ends."""
+
+    key_id: str
+    secret: Sensitive
+    token: Sensitive | None = None
+    due_at_s: float = float("inf")
+    ends_at_s: float = float("inf")
+
+    def is_as(self, other: "Pass") -> bool:
+        """Says that AWS would know both for one."""
+        return self.key_id == other.key_id and self.secret == other.secret and self.token == other.token
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request, ready to be sent."""
+
+    server: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service said: ``told`` where it did as it was asked, else the ``code`` of its refusal.
+
+    ``is_deletion``: it refuses since the secret is marked for deletion.
+    """
+
+    status: int
+    told: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    code: str = ""
+    request_id: str = ""
+    pause_s: float | None = None
+    is_deletion: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return self.status < 300 and not self.code
+
+    @property
+    def is_stranger(self) -> bool:
+        """Says that the log-in is refused, whatever was asked."""
+        return self.code in AUTH
+
+
+def speaks_of_deletion(code: object, message: object) -> bool:
+    """Says that this refusal is that of a secret which is marked for deletion: AWS has no code of its own for it."""
+    return code == "InvalidRequestException" and "delet" in str(message).lower()
+
+
+def is_aws(answer: Answer) -> bool:
+    """Says that a service of AWS's in JSON answers so, be it with a refusal."""
+    if request_id_of(answer) == "":
+        return False
+    if answer.is_cut:
+        return answer.body.lstrip()[:1] == b"{"
+    try:
+        told = json.loads(answer.body)
+    except (ValueError, RecursionError):  # UnicodeDecodeError is among these
+        return False
+    return isinstance(told, dict) and (answer.status < 300 or isinstance(told.get("__type"), str))
+
+
+def request_id_of(answer: Answer) -> str:
+    """AWS's own name for a request; '' where it gives none."""
+    found = answer.headers.get("x-amzn-requestid", "")
+    return found if _REQUEST_ID.fullmatch(found) else ""
+
+
+def failure(reply: Reply, what: str) -> ProviderError:
+    """The error that a reply which is no success stands for; ``what`` was asked for, such as "the secret shop/db"."""
+    request, code = reply.request_id, reply.code
+    if code in _BUSY or reply.status == 429:
+        return Throttled("AWS asks for a pause", request_id=request, retry_after=reply.pause_s)
+    if code in _FAILED or reply.status >= 500:
+        return Unavailable(f"AWS failed (HTTP {reply.status})", request_id=request, retry_after=reply.pause_s)
+    if not code:
+        return Unavailable(NO_ANSWER, request_id=request)
+    if code in AUTH:
+        return AuthFailed("AWS does not know this identity: its credentials are wrong, or have ended", request_id=request)
+    if code in _DENIED:
+        return AccessDenied(f"AWS refuses this identity {what}", request_id=request)
+    if code == "ResourceNotFoundException" or reply.is_deletion:
+        return NotFound(f"AWS Secrets Manager does not have {what}", request_id=request)
+    if code in _OTHER:
+        return Conflict(f"AWS has another write of {what}", request_id=request)
+    if code == "LimitExceededException":
+        return Invalid(f"a quota of AWS's is reached by {what}", request_id=request)
+    return Invalid(f"AWS cannot make sense of {what} (HTTP {reply.status}); check name, version and value", request_id=request)

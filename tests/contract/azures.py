@@ -1,0 +1,106 @@
+"""What the tests of the azureKeyVault provider stand on: a fake cloud, a vault in it, and identities."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from keyturn.model.azure import AzureConfig, AzureLogin, Principal, SecretLogin
+from keyturn.model.errors import AuthFailed, ProviderError
+from keyturn.model.ids import Carrier, KeyRef, ObjectRef
+from keyturn.model.material import SourceRef, Value
+from keyturn.model.sensitive import Sensitive
+from keyturn.ports import Provider, TenantTokens
+from keyturn.providers.azure import AzureProvider
+from keyturn.providers.azure_login import Entrance
+from keyturn.providers.azure_road import Road
+from keyturn.providers.azure_session import Session
+from keyturn.providers.azure_writer import AzureWriter
+from keyturn.providers.room import Room
+from keyturn.testing.azure_cloud import Cloud
+from keyturn.testing.azure_secrets import Rights
+
+SECRET = "kt-canary-client-secret"
+
+
+@dataclass
+class Rig:
+    """A cloud, its vault `shop`, a client that may all, and providers that log in as this one. ``kept`` is what Secrets hold.
+
+    The vault's clock stands still, an hour ago, and goes on by a second with each `seed`.
+    """
+
+    cloud: Cloud
+    kept: dict[KeyRef, Sensitive] = field(default_factory=dict)
+    opened: list[AzureProvider] = field(default_factory=list)
+    now_s: float = 1000.0
+    time_s: float = field(default_factory=lambda: time.time() - 3600)
+
+    def __post_init__(self) -> None:
+        self.vault = self.cloud.vault("shop")
+        self.vault.now = lambda: self.time_s
+        self.entra = self.cloud.entra
+        self.client_id = self.entra.add(secret=SECRET)
+        self.vault.rights[self.client_id] = Rights()
+
+    async def read(self, ref: KeyRef) -> Sensitive:
+        if ref not in self.kept:
+            raise AuthFailed(f"there is no {ref}")
+        return self.kept[ref]
+
+    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
+        """Tests change what they like."""
+
+    def keep(self, key: str, value: str | bytes) -> KeyRef:
+        """A key of the Secret `login`, which holds this from now on."""
+        ref = KeyRef(Carrier.SECRET, "shop", "login", key)
+        self.kept[ref] = Sensitive(value) if isinstance(value, bytes) else Sensitive.of(value)
+        return ref
+
+    def principal(self, client_id: str = "") -> Principal:
+        return Principal(self.entra.tenant, self.keep(f"client-{client_id[:8]}", client_id or self.client_id))
+
+    def login(self, secret: str = SECRET) -> SecretLogin:
+        return SecretLogin(self.principal(), self.keep(f"secret-{len(secret)}", secret))
+
+    def session(self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None) -> Session:
+        config = AzureConfig(vault or self.vault.host, login or self.login())
+        road = Road(self.cloud.suffix, None, "")
+        return Session(config, Entrance(config, self, tokens, road), road, clock=lambda: self.now_s, chance=lambda: 0.0)
+
+    def open(self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None) -> AzureWriter:
+        made = AzureWriter(self.session(login, vault=vault, tokens=tokens), Room(), "shop")
+        self.opened.append(made)
+        return made
+
+    def seed(self, key: str, value: str, tags: Mapping[str, str] | None = None) -> str:
+        """A new version, a second after the last one."""
+        self.time_s += 1
+        return self.vault.put(key, value, tags=tags)
+
+    async def close(self) -> None:
+        for each in self.opened:
+            await each.close()
+
+
+@contextmanager
+def rigged() -> Iterator[Rig]:
+    """A cloud that this process is led to."""
+    with ExitStack() as stack:
+        cloud = stack.enter_context(Cloud())
+        stack.enter_context(cloud.surroundings())
+        yield Rig(cloud)
+
+
+async def answer(provider: Provider, key: str = "db", version: str = "") -> Value | ProviderError:
+    ref = SourceRef(key, version)
+    try:
+        return (await provider.get_many([ref]))[ref]
+    except ProviderError as error:
+        return error
+
+
+async def read(provider: Provider, key: str = "db", version: str = "") -> str:
+    found = await answer(provider, key, version)
+    assert isinstance(found, Value), found
+    return found.data.reveal().decode()

@@ -1,0 +1,203 @@
+"""What the tests of the Google provider stand on: a Secret Manager and token services on the wire, and who may do what there."""
+
+import asyncio
+import itertools
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import trustme
+from aiohttp import web
+
+from contract.servers import elsewhere
+from keyturn.model.errors import AuthFailed, ProviderError
+from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, GoogleLogin, GooglePlaces, KeyLogin
+from keyturn.model.ids import Carrier, KeyRef, ObjectRef
+from keyturn.model.material import SourceRef, Value
+from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount, TenantToken
+from keyturn.providers.google import GoogleProvider
+from keyturn.providers.google_open import opened
+from keyturn.providers.google_writer import GoogleWriter
+from keyturn.providers.room import Room
+from keyturn.testing.google_secrets import GoogleSecrets
+from keyturn.testing.google_tokens import Signer, TokenServices
+
+READER = "reader@shop.iam.gserviceaccount.com"
+AUDIENCE = "//iam.googleapis.com/projects/424242/locations/global/workloadIdentityPools/clusters/providers/this"
+ISSUER = "https://cluster.test"
+PROSE = "kt-canary-prose"
+LOOPBACK = "127.0.0.1"
+_numbers = itertools.count(1)
+
+
+@cache
+def signer(name: str) -> Signer:
+    """One key for each name, in all tests: to make one takes a while."""
+    return Signer()
+
+
+@cache
+def authority() -> tuple[trustme.CA, trustme.LeafCert]:
+    made = trustme.CA()
+    return made, made.issue_cert("localhost", LOOPBACK)
+
+
+@dataclass
+class Rig:
+    """One cloud: a project of Secret Manager at the global endpoint and at one region's, token services, and Secrets of a cluster."""
+
+    folder: Path
+    services: TokenServices = field(default_factory=TokenServices)
+    now_s: float = 1000.0
+    secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
+    reads: list[KeyRef] = field(default_factory=list)
+    made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
+    opened: list[GoogleProvider] = field(default_factory=list)
+    uids: dict[ServiceAccount, str] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """In a loop of its own, so that the servers' tasks are none of the provider's."""
+        self._stack = ExitStack()
+        self._loop = self._stack.enter_context(elsewhere())
+        await self.there(self._start())
+
+    async def there(self, job: Coroutine[Any, Any, None]) -> None:
+        """Has something done where the servers are."""
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self._loop))
+
+    async def leave(self) -> None:
+        """Nobody listens at Secret Manager's any more, and what is under way is cut."""
+        await self.there(self.cloud.stop())
+
+    async def come_back(self) -> None:
+        """On the port that it had."""
+        await self.there(self.cloud.start(*self.tls))
+
+    async def _start(self) -> None:
+        ca, leaf = authority()
+        ca.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        self.tls = (leaf.private_key_pem.bytes(), b"".join(each.bytes() for each in leaf.cert_chain_pems))
+        self.cloud, self.regional = GoogleSecrets(self.services.who), GoogleSecrets(self.services.who, location="europe-west3")
+        for server in (self.cloud, self.regional):
+            await server.start(*self.tls)
+            server.grant(READER, "admin")
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf.configure_cert(serving)
+        self.runner = web.AppRunner(self.services.app(), access_log=None, shutdown_timeout=0.1)
+        await self.runner.setup()
+        for tls in (serving, None):
+            await web.TCPSite(self.runner, LOOPBACK, 0, ssl_context=tls).start()
+        secure, plain = (address[1] for address in self.runner.addresses)
+        self.places = GooglePlaces(
+            self.cloud.target,
+            self.regional.target,
+            f"https://{LOOPBACK}:{secure}/token",
+            f"https://{LOOPBACK}:{secure}/v1/token",
+            f"http://{LOOPBACK}:{plain}",
+            str(self.folder / "ca.pem"),
+        )
+
+    async def stop(self) -> None:
+        for provider in self.opened:
+            await provider.close()
+        await self.there(self._stop())
+        self._stack.close()
+
+    async def _stop(self) -> None:
+        await self.runner.cleanup()
+        for server in (self.cloud, self.regional):
+            await server.stop()
+
+    # -- as the ports References and TenantTokens have it ------------------------------------------------------------------------
+
+    async def read(self, ref: KeyRef) -> Sensitive:
+        self.reads.append(ref)
+        if ref not in self.secrets:
+            raise AuthFailed(f"there is no {ref}")
+        return self.secrets[ref]
+
+    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
+        raise NotImplementedError
+
+    async def at_home(self, who: ServiceAccount) -> TenantToken:
+        raise NotImplementedError
+
+    async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
+        self.made.append((who, audience))
+        subject = f"system:serviceaccount:{who.namespace}:{who.name}"
+        token = signer("cluster").sign({"iss": ISSUER, "sub": subject, "aud": [audience]})
+        return TenantToken(Sensitive.of(token), self.uids.get(who, "1"), 600.0)
+
+    # -- log-ins ----------------------------------------------------------------------------------------------------------------
+
+    def keep(self, name: str, text: str | bytes) -> KeyRef:
+        """Puts a credential into a Secret."""
+        ref = KeyRef(Carrier.SECRET, "shop", name, "key.json")
+        self.secrets[ref] = Sensitive(text) if isinstance(text, bytes) else Sensitive.of(text)
+        return ref
+
+    def key_login(self, email: str = READER) -> KeyLogin:
+        """A key of a service account, in a Secret."""
+        key = self.services.key_of(email, signer(email), "https://oauth2.googleapis.com/token")
+        return KeyLogin(self.keep(f"key-{next(_numbers)}", key))
+
+    def open(self, login: GoogleLogin | None = None, *, location: str = "", namespace: str = "shop", may_write: bool = True) -> Any:
+        """A provider; with a namespace a tenant's, else an admin's."""
+        config = GoogleConfig("shop", login or self.key_login(), location)
+        space = "" if isinstance(config.login, AmbientLogin) else namespace
+        provider = opened(config, self.places, self, self, Room(), space, may_write=may_write, clock=lambda: self.now_s, chance=lambda: 0.0)
+        self.opened.append(provider)
+        return provider
+
+    def writer(self) -> GoogleWriter:
+        made = self.open()
+        assert isinstance(made, GoogleWriter)
+        return made
+
+    def federated(self, name: str = "app", namespace: str = "shop") -> FederatedLogin:
+        return FederatedLogin(ServiceAccount(namespace, name), AUDIENCE)
+
+    # -- what is held -----------------------------------------------------------------------------------------------------------
+
+    def seed(self, key: str, data: bytes, labels: dict[str, str] | None = None) -> int:
+        """Adds a version as gcloud does: no alias is set."""
+        project = self.cloud.held
+        if key not in project.secrets:
+            project.create(key, labels or {}, {})
+        return project.add(key, data).number
+
+    def alias(self, key: str, **aliases: int) -> None:
+        held = self.cloud.held.secret(key)
+        self.cloud.held.update(key, held.etag, {"version_aliases": held.aliases | aliases})
+
+
+@asynccontextmanager
+async def rigged() -> AsyncIterator[Rig]:
+    with tempfile.TemporaryDirectory(prefix="keyturn-google-") as folder:
+        made = Rig(Path(folder))
+        await made.start()
+        try:
+            yield made
+        finally:
+            await made.stop()
+
+
+async def get(provider: GoogleProvider, key: str, version: str = "") -> Value | ProviderError:
+    """One reference's answer, also where the call as a whole was refused."""
+    ref = SourceRef(key, version)
+    try:
+        return (await provider.get_many([ref]))[ref]
+    except ProviderError as error:
+        return error
+
+
+async def text(provider: GoogleProvider, key: str, version: str = "") -> bytes:
+    found = await get(provider, key, version)
+    assert isinstance(found, Value), found
+    return found.data.reveal()

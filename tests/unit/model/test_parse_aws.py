@@ -1,0 +1,98 @@
+"""What users write under awsSecretsManager becomes an `AwsConfig`, or is refused with the field's name and a remedy."""
+
+from typing import Any
+
+import pytest
+
+from keyturn.model.aws import AssumedRole, AwsConfig, KeysLogin, OwnLogin, TenantLogin
+from keyturn.model.errors import Rejected
+from keyturn.model.ids import Carrier, KeyRef, Kind
+from keyturn.model.order import ProviderOrder
+from keyturn.model.parse import parse_provider
+from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.tenant import ServiceAccount
+
+ROLE = "arn:aws:iam::123456789012:role/teams/shop"
+KEYS = {"secretRef": {"accessKeyID": {"name": "aws", "key": "id"}, "secretAccessKey": {"name": "aws", "key": "secret"}}}
+ACCOUNT = {"serviceAccountRef": {"name": "app"}}
+
+
+def key(key: str, namespace: str = "shop") -> KeyRef:
+    return KeyRef(Carrier.SECRET, namespace, "aws", key)
+
+
+def parse(home: str = "shop", **spec: Any) -> ProviderOrder:
+    kind = Kind.SECRET_PROVIDER if home else Kind.CLUSTER_SECRET_PROVIDER
+    return parse_provider(kind, {"provider": {"awsSecretsManager": {"region": "eu-west-1"} | spec}}, home)
+
+
+def test_keys_are_of_the_providers_own_namespace() -> None:
+    order = parse(auth=KEYS)
+    assert order.config == AwsConfig("eu-west-1", KeysLogin(key("id"), key("secret")))
+    assert order.references == {key("id"), key("secret")}
+
+
+def test_a_session_token_is_followed_too() -> None:
+    keys = KEYS["secretRef"] | {"sessionToken": {"name": "aws", "key": "token"}}
+    order = parse(auth={"secretRef": keys})
+    assert order.config == AwsConfig("eu-west-1", KeysLogin(key("id"), key("secret"), key("token")))
+    assert order.references == {key("id"), key("secret"), key("token")}
+
+
+def test_without_auth_an_administrators_provider_is_the_operator_itself() -> None:
+    order = parse(home="")
+    assert order.config == AwsConfig("eu-west-1", OwnLogin())
+    assert order.references == frozenset()
+
+
+def test_a_service_account_is_the_role_that_is_named() -> None:
+    order = parse(auth=ACCOUNT, role=ROLE)
+    assert order.config == AwsConfig("eu-west-1", TenantLogin(ServiceAccount("shop", "app"), ROLE))
+
+
+def test_a_role_is_assumed_by_whoever_has_keys_with_external_id_and_tags() -> None:
+    tags = [{"key": "team", "value": "shop"}, {"key": "tier", "value": ""}]
+    order = parse(auth=KEYS, role=ROLE, externalID="me/2", sessionTags=tags, prefix="prod/", endpoint="https://vpce.example.com/")
+    role = AssumedRole(ROLE, "me/2", (("team", "shop"), ("tier", "")))
+    assert order.config == AwsConfig("eu-west-1", KeysLogin(key("id"), key("secret")), role, "prod/", "https://vpce.example.com")
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "us-iso-east-1", "cn-north-1", "eusc-de-east-1", "ap-southeast-7"])
+def test_every_region_is_one(region: str) -> None:
+    config = parse(auth=KEYS, region=region).config
+    assert isinstance(config, AwsConfig)
+    assert config.region == region
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"auth": KEYS, "region": "eu-west-1.evil.example"}, "region: is no region"),
+        ({"auth": KEYS, "region": "localhost"}, "region: is no region"),
+        ({"auth": KEYS, "region": "eu-west-1/"}, "region: is no region"),
+        ({"auth": KEYS, "role": "shop"}, "role: is no ARN"),
+        ({"auth": KEYS, "role": "arn:aws:iam::1:user/shop"}, "role: is no ARN"),
+        ({"auth": KEYS, "role": ROLE, "externalID": "a b"}, "externalID: has characters"),
+        ({"auth": KEYS, "prefix": "a b"}, "prefix: has characters"),
+        ({"auth": KEYS, "role": ROLE, "sessionTags": [{"key": "aws:a", "value": ""}]}, "sessionTags[0]: is no tag"),
+        ({"auth": KEYS, "role": ROLE, "sessionTags": [{"key": "a", "value": "%"}]}, "sessionTags[0]: is no tag"),
+        (
+            {"auth": KEYS, "role": ROLE, "sessionTags": [{"key": "a", "value": ""}, {"key": "A", "value": ""}]},
+            "sessionTags[1].key: is there",
+        ),
+        ({"auth": ACCOUNT}, f"role: to read it from the ServiceAccount's annotation {NOT_BUILT}"),
+        ({"auth": ACCOUNT, "role": ROLE, "externalID": "me"}, f"externalID: beside serviceAccountRef {NOT_BUILT}"),
+        ({"auth": ACCOUNT, "role": ROLE, "sessionTags": [{"key": "a", "value": ""}]}, f"sessionTags: beside serviceAccountRef {NOT_BUILT}"),
+        ({"auth": {"serviceAccountRef": {"name": "app", "namespace": "other"}}, "role": ROLE}, "namespace"),
+        ({}, "auth is needed in a SecretProvider"),
+    ],
+)
+def test_what_would_reach_too_far_or_is_not_built_is_refused(spec: dict[str, Any], says: str) -> None:
+    with pytest.raises(Rejected, match=r"spec\.provider\.awsSecretsManager") as refused:
+        parse(**spec)
+    assert says in str(refused.value)
+
+
+def test_no_role_is_assumed_by_the_operators_own_identity() -> None:
+    with pytest.raises(Rejected, match=NOT_BUILT):
+        parse(home="", role=ROLE)

@@ -1,0 +1,97 @@
+"""What users write under googleSecretManager becomes a `GoogleConfig`, or is refused with the field's name and a remedy."""
+
+from typing import Any
+
+import pytest
+
+from keyturn.model.errors import Rejected
+from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, KeyLogin
+from keyturn.model.ids import Carrier, KeyRef, Kind
+from keyturn.model.order import ProviderOrder
+from keyturn.model.parse import parse_provider
+from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.tenant import ServiceAccount
+from manifests.bases import GOOGLE_POOL
+
+KEY = {"secretRef": {"secretAccessKeySecretRef": {"name": "login", "key": "key.json"}}}
+
+
+def federated(**more: Any) -> dict[str, Any]:
+    return {"workloadIdentityFederation": {"audience": GOOGLE_POOL, "serviceAccountRef": {"name": "app"}} | more}
+
+
+def parse(auth: dict[str, Any] | None, home: str = "shop", **more: Any) -> ProviderOrder:
+    spec = {"projectID": "shop-1"} | more | ({"auth": auth} if auth is not None else {})
+    kind = Kind.SECRET_PROVIDER if home else Kind.CLUSTER_SECRET_PROVIDER
+    return parse_provider(kind, {"provider": {"googleSecretManager": spec}}, home)
+
+
+def test_a_key_is_followed_in_its_secret() -> None:
+    ref = KeyRef(Carrier.SECRET, "shop", "login", "key.json")
+    order = parse(KEY)
+    assert order.config == GoogleConfig("shop-1", KeyLogin(ref))
+    assert order.references == {ref}
+
+
+def test_a_location_means_the_secrets_of_one_region() -> None:
+    assert parse(KEY, location="europe-west3").config == GoogleConfig(
+        "shop-1", KeyLogin(KeyRef(Carrier.SECRET, "shop", "login", "key.json")), "europe-west3"
+    )
+
+
+def test_a_service_account_is_of_the_providers_own_namespace_or_of_the_one_that_an_admin_names() -> None:
+    here = parse(federated())
+    assert here.config == GoogleConfig("shop-1", FederatedLogin(ServiceAccount("shop", "app"), GOOGLE_POOL))
+    assert here.references == frozenset()
+    named = parse(federated(serviceAccountRef={"name": "app", "namespace": "ops"}), home="")
+    assert named.config == GoogleConfig("shop-1", FederatedLogin(ServiceAccount("ops", "app"), GOOGLE_POOL))
+
+
+def test_without_auth_the_operators_own_identity_reads_for_the_cluster_kind_alone() -> None:
+    assert parse(None, home="").config == GoogleConfig("shop-1", AmbientLogin())
+    with pytest.raises(Rejected, match="auth is needed in a SecretProvider"):
+        parse(None)
+
+
+@pytest.mark.parametrize("project", ["shop", "shop-1", "123456789012", "example.com:shop-1"])
+def test_a_project_is_an_id_or_a_number(project: str) -> None:
+    config = parse(KEY, projectID=project).config
+    assert isinstance(config, GoogleConfig)
+    assert config.project == project
+
+
+@pytest.mark.parametrize(
+    ("auth", "more", "says"),
+    [
+        (KEY, {"projectID": "../x"}, r"projectID: is no id or number"),
+        (KEY, {"projectID": "shop/locations/x"}, r"projectID: is no id or number"),
+        (KEY, {"projectID": "Shop\n"}, r"projectID: is no id or number"),
+        (KEY, {"location": "europe-west3.evil.test"}, r"location: is no region"),
+        (KEY, {"location": "evil.test:443/"}, r"location: is no region"),
+        (KEY, {"location": "{location}"}, r"location: is no region"),
+        ({"workloadIdentity": {"serviceAccountRef": {"name": "app"}}}, {}, rf"auth\.workloadIdentity: {NOT_BUILT}; use"),
+        ({"workloadIdentityFederation": {"credConfig": {"name": "c", "key": "k"}}}, {}, rf"credConfig: {NOT_BUILT}"),
+        (
+            {
+                "workloadIdentityFederation": {
+                    "audience": GOOGLE_POOL,
+                    "awsSecurityCredentials": {"region": "eu-west-1", "awsCredentialsSecretRef": {"name": "aws"}},
+                }
+            },
+            {},
+            rf"awsSecurityCredentials: {NOT_BUILT}",
+        ),
+        (federated(audience="vault"), {}, r"audience: is not the full name"),
+        (federated(audience=f"https:{GOOGLE_POOL}"), {}, r"audience: is not the full name"),
+        (federated(audience=f"{GOOGLE_POOL}\n"), {}, r"audience: is not the full name"),
+    ],
+)
+def test_what_is_not_built_or_would_lead_elsewhere_is_refused_with_its_field(auth: dict[str, Any], more: dict[str, Any], says: str) -> None:
+    with pytest.raises(Rejected, match=says):
+        parse(auth, **more)
+
+
+@pytest.mark.parametrize("auth", [KEY, federated()])
+def test_a_cluster_providers_references_name_their_namespace(auth: dict[str, Any]) -> None:
+    with pytest.raises(Rejected, match=r"namespace: a log-in of the ManagedSecret's own namespace"):
+        parse(auth, home="")
