@@ -25,7 +25,7 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
 from keyturn.ports import Provider, Writer
 
-WRITABLE: Final = ("database", "file", "hashicorp_vault")
+WRITABLE: Final = ("database", "file", "hashicorp_vault", "aws_secrets_manager", "azure_key_vault", "google_secret_manager")
 
 LARGEST: Final = 4 << 20
 """Bytes that are read from standard input; what a provider takes of them it says itself."""

@@ -12,7 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from keyturn.decide.address import AddressRules, check_scheme, sends_in_clear
+from keyturn.decide.default_clouds import AZURE_SECRET, aws_config, azure_config, google_config
 from keyturn.decide.reach import ENV_PREFIX, Reach, check_prefix, is_closed
+from keyturn.model.azure import AzureConfig
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import EVERYBODY, DefaultProvider
 from keyturn.model.errors import Rejected
@@ -33,10 +35,10 @@ PLAIN_HTTP: Final = "KEYTURN_ALLOW_PLAIN_HTTP"
 _SECRETS: Final = {
     "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS),
     "hashicorp_vault": ("VAULT_TOKEN", "VAULT_SECRET_ID"),
+    "azure_key_vault": (AZURE_SECRET,),
 }
 
-BUILT: Final = ("env", "file", "database", "hashicorp_vault")
-_PLANNED: Final = frozenset({"aws_secrets_manager", "azure_key_vault", "google_secret_manager"})
+BUILT: Final = ("env", "file", "database", "hashicorp_vault", "aws_secrets_manager", "azure_key_vault", "google_secret_manager")
 _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _OURS: Final = (PROVIDER, NAMESPACES, PREFIX, FILE_PATH, FILE_FORMAT, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE)
 _LIKE: Final = 0.8
@@ -61,12 +63,16 @@ def default_provider(environment: Environment, reach: Reach, addresses: AddressR
             _check_database(environment)
             return DefaultProvider(word, DatabaseConfig(), namespaces=namespaces)
         case "hashicorp_vault":
-            vault, credentials = _vault(environment, _server(environment, reach, addresses))
-            return DefaultProvider(word, vault, credentials=credentials, namespaces=namespaces)
-    known = ", ".join(BUILT)
-    if word in _PLANNED:
-        raise Rejected(f"{PROVIDER}: {word} is not available in this version of Keyturn; set it to one of {known}")
-    raise Rejected(f"{PROVIDER}: is none of the providers that there are; set it to one of {known}")
+            vault = _vault(environment, _server(environment, reach, addresses))
+            return DefaultProvider(word, vault, credentials=_credentials(vault, environment), namespaces=namespaces)
+        case "aws_secrets_manager":
+            return DefaultProvider(word, aws_config(environment), namespaces=namespaces)
+        case "azure_key_vault":
+            azure = azure_config(environment)
+            return DefaultProvider(word, azure, credentials=_credentials(azure, environment), namespaces=namespaces)
+        case "google_secret_manager":
+            return DefaultProvider(word, google_config(environment), namespaces=namespaces)
+    raise Rejected(f"{PROVIDER}: is none of the providers that there are; set it to one of {', '.join(BUILT)}")
 
 
 def secret_variables(word: str, reach: Reach) -> Collection[str]:
@@ -151,12 +157,18 @@ def _server(environment: Environment, reach: Reach, addresses: AddressRules) -> 
     return server
 
 
-def _vault(environment: Environment, server: str) -> tuple[VaultConfig, Mapping[KeyRef, Sensitive]]:
+def _credentials(config: VaultConfig | AzureConfig, environment: Environment) -> Mapping[KeyRef, Sensitive]:
+    """Those that stand in variables."""
+    variables = [ref for ref in config.references if ref.carrier is Carrier.ENVIRONMENT]
+    return {ref: Sensitive(_given(environment, ref.key).encode("utf-8", "surrogateescape")) for ref in variables}
+
+
+def _vault(environment: Environment, server: str) -> VaultConfig:
     if _given(environment, "VAULT_SKIP_VERIFY").lower() not in {"", "0", "f", "false"}:
         raise Rejected("VAULT_SKIP_VERIFY: certificates are always checked; unset it, and set VAULT_CACERT to the authority's certificate")
     namespace = _given(environment, "VAULT_NAMESPACE").strip("/")
     login = _login(environment)
-    config = VaultConfig(
+    return VaultConfig(
         server=server,
         login=login,
         mount=(_given(environment, "VAULT_MOUNT_PATH") or "secret").strip("/"),
@@ -166,8 +178,6 @@ def _vault(environment: Environment, server: str) -> tuple[VaultConfig, Mapping[
         authority=_in_file(environment, "VAULT_CACERT"),
         client=_client(environment),
     )
-    variables = [ref for ref in config.references if ref.carrier is Carrier.ENVIRONMENT]
-    return config, {ref: Sensitive(_given(environment, ref.key).encode("utf-8", "surrogateescape")) for ref in variables}
 
 
 def _login(environment: Environment) -> VaultLogin:

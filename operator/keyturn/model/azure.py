@@ -10,6 +10,15 @@ from keyturn.model.tenant import ServiceAccount
 EXCHANGE: Final = "api://AzureADTokenExchange"
 """The audience of a ServiceAccount's token that Entra takes, in every cloud."""
 
+VAULT_SUFFIXES: Final = {
+    "PublicCloud": ".vault.azure.net",
+    "USGovernmentCloud": ".vault.usgovcloudapi.net",
+    "ChinaCloud": ".vault.azure.cn",
+    "GermanCloud": ".vault.microsoftazure.de",
+}
+
+# One label: what has a dot, or another sign, would be a name that the cloud does not give away.
+_NAME: Final = re.compile("[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
 _TENANT: Final = re.compile("[0-9A-Za-z.-]{1,253}", re.ASCII)
 
 
@@ -90,6 +99,13 @@ class AzureConfig:
             case OwnLogin(tenant, client_id):
                 found = (tenant, client_id)
         return frozenset(ref for ref in found if isinstance(ref, KeyRef))
+
+
+def vault_of(url: str, environment: str) -> str:
+    """The host that a vault's URL names, in the one spelling that is used for it; '' where it is no vault of this cloud."""
+    host = url.removeprefix("https://").removesuffix("/").removesuffix(":443").lower()
+    name = host.removesuffix(VAULT_SUFFIXES[environment])
+    return host if url.startswith("https://") and name != host and _NAME.fullmatch(name) else ""
 
 
 def is_tenant(text: str) -> bool:

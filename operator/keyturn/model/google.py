@@ -1,9 +1,15 @@
 """A `googleSecretManager` provider as ordered: which project and region, and who logs in. No value is in here, only where it is kept."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.model.ids import KeyRef
 from keyturn.model.tenant import ServiceAccount
+
+# Both become part of names, and the location part of the server's: neither may mean another place.
+_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]{1,100}:)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_LOCATION: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +65,13 @@ class GooglePlaces:
     exchange: str = "https://sts.googleapis.com/v1/token"
     metadata: str = "http://metadata.google.internal"
     authority: str = ""
+
+
+def is_project(text: str) -> bool:
+    """Whether it can be a project's id or number."""
+    return _PROJECT.fullmatch(text) is not None
+
+
+def is_location(text: str) -> bool:
+    """Whether it can name a region."""
+    return _LOCATION.fullmatch(text) is not None

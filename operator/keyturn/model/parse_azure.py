@@ -1,9 +1,9 @@
 """The `azureKeyVault` member, from what users wrote to an `AzureConfig`."""
 
-import re
 from typing import Final
 
 from keyturn.model.azure import (
+    VAULT_SUFFIXES,
     AzureConfig,
     AzureLogin,
     CertificateLogin,
@@ -13,33 +13,29 @@ from keyturn.model.azure import (
     SecretLogin,
     TenantLogin,
     is_tenant,
+    vault_of,
 )
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import KeyRef
 from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
-from keyturn.model.specs_azure import VAULT_SUFFIXES, AzureAuth, AzureKeyVault
+from keyturn.model.specs_azure import AzureAuth, AzureKeyVault
 
 FIELD: Final = "spec.provider.azureKeyVault"
 _AUTH: Final = f"{FIELD}.authSecretRef"
 _NO_AUTH: Final = AzureAuth.model_construct()
 
-# One label: what has a dot, or another sign, would be a name that the cloud does not give away.
-_NAME: Final = re.compile("[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
-
 
 def parse_azure(spec: AzureKeyVault, namespace: str) -> AzureConfig:
     """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
     environment = spec.environment or "PublicCloud"
-    return AzureConfig(_vault(spec.vault_url, VAULT_SUFFIXES[environment]), _login(spec, namespace), environment)
+    return AzureConfig(_vault(spec.vault_url, environment), _login(spec, namespace), environment)
 
 
-def _vault(url: str, suffix: str) -> str:
-    """The host, in the one spelling that is used for it."""
+def _vault(url: str, environment: str) -> str:
+    suffix = VAULT_SUFFIXES[environment]
     if not url.startswith("https://"):
         raise Rejected(f"{FIELD}.vaultUrl: a vault answers by https alone; write https://NAME{suffix}")
-    host = url.removeprefix("https://").removesuffix("/").removesuffix(":443").lower()
-    name = host.removesuffix(suffix)
-    if name == host or not _NAME.fullmatch(name):
+    if not (host := vault_of(url, environment)):
         raise Rejected(
             f"{FIELD}.vaultUrl: is no vault of this cloud; write https://NAME{suffix}, where NAME has letters, digits and - alone"
         )

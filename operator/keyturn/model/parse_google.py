@@ -4,15 +4,12 @@ import re
 from typing import Final
 
 from keyturn.model.errors import Rejected
-from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, GoogleLogin, KeyLogin
+from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, GoogleLogin, KeyLogin, is_location, is_project
 from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
 from keyturn.model.specs_google import GoogleAuth, GoogleFederation, GoogleSecretManager
 
 FIELD: Final = "spec.provider.googleSecretManager"
 
-# Both become part of names, and the location part of the server's: neither may mean another place.
-_PROJECT: Final = re.compile(r"(?:[a-z0-9.-]{1,100}:)?[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_LOCATION: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # What a token is made for. Any other audience a tenant could have a server of its own for.
 _POOL: Final = re.compile(
     r"//iam\.googleapis\.com/projects/[0-9]{1,19}/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+"
@@ -21,9 +18,9 @@ _POOL: Final = re.compile(
 
 def parse_google(spec: GoogleSecretManager, namespace: str) -> GoogleConfig:
     """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
-    if not _PROJECT.fullmatch(spec.project_id):
+    if not is_project(spec.project_id):
         raise Rejected(f"{FIELD}.projectID: is no id or number of a project; write it as `gcloud projects list` shows it")
-    if spec.location is not None and not _LOCATION.fullmatch(spec.location):
+    if spec.location is not None and not is_location(spec.location):
         raise Rejected(f"{FIELD}.location: is no region of Google Cloud; write one such as europe-west3, or remove it for global secrets")
     return GoogleConfig(spec.project_id, _login(spec.auth, namespace), spec.location or "")
 

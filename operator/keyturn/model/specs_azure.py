@@ -5,16 +5,10 @@ With the operator's own identity it is for an administrator's ClusterSecretProvi
 
 from typing import Literal
 
+from keyturn.model.azure import VAULT_SUFFIXES
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec
 from keyturn.model.specs_types import SecretKeyRef, ServiceAccountRef, Text, Url
-
-VAULT_SUFFIXES = {
-    "PublicCloud": ".vault.azure.net",
-    "USGovernmentCloud": ".vault.usgovcloudapi.net",
-    "ChinaCloud": ".vault.azure.cn",
-    "GermanCloud": ".vault.microsoftazure.de",
-}
 
 
 class AzureAuth(Spec):
