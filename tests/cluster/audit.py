@@ -60,18 +60,22 @@ def mark(plane: ControlPlane) -> int:
 
 def requests(plane: ControlPlane, user_agent: str = "keyturn/", since: int = 0) -> list[Request]:
     """The requests after a mark by agents whose name begins so, in the order in which they were answered."""
-    with plane.audit_log.open("rb") as log:
-        log.seek(since)
-        lines = log.read().split(b"\n")
     found: dict[str, Request] = {}
-    for line in lines[:-1]:
-        event = json.loads(line)
+    for event in events(plane, since):
         if event.get("userAgent", "").startswith(user_agent):
             found.setdefault(event["auditID"], _request(event))  # a watch is there twice: at its start and at its end
     return list(found.values())
 
 
-def _request(event: dict[str, object]) -> Request:
+def events(plane: ControlPlane, since: int = 0) -> list[dict[str, Any]]:
+    """What stands in the log after a mark. A line that was half written then is of something that was asked before."""
+    with plane.audit_log.open("rb") as log:
+        log.seek(max(since - 1, 0))
+        lines = log.read().split(b"\n")
+    return [json.loads(line) for line in lines[1 if since else 0 : -1]]
+
+
+def _request(event: Mapping[str, Any]) -> Request:
     asked, answered = event.get("objectRef") or {}, event.get("responseStatus") or {}
     assert isinstance(asked, dict)
     assert isinstance(answered, dict)

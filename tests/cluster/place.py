@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.api import Api, Json
+from cluster.audit import events
 from cluster.shop import encoded
 from controlplane.plane import ControlPlane
 from keyturn.kube.client import Client
@@ -48,10 +48,7 @@ class Place:
 
     def watches(self, name: str, since: int) -> tuple[int, int]:
         """How many watches of one object were opened since a mark, and how many of them have ended."""
-        with self.plane.audit_log.open("rb") as log:
-            log.seek(since)
-            events = [json.loads(line) for line in log.read().split(b"\n")[:-1]]
-        ours = [e for e in events if e["verb"] == "watch" and e.get("objectRef", {}).get("namespace") == self.name]
+        ours = [e for e in events(self.plane, since) if e["verb"] == "watch" and e.get("objectRef", {}).get("namespace") == self.name]
         named = [e for e in ours if e["objectRef"].get("name") == name]
         return len({e["auditID"] for e in named}), len({e["auditID"] for e in named if e["stage"] == "ResponseComplete"})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from canary import Canary
-from cluster.audit import mark
+from cluster.audit import events, mark
 from cluster.process import Operator
 from cluster.shop import cluster_provider
 from cluster.tenants import OPERATOR, Tenants
@@ -230,7 +230,8 @@ def test_the_policy_holds_the_operator_to_audience_lifetime_and_namespaces_whate
 
 
 def _asked(plane: ControlPlane, since: int, user: str, verb: str, resource: str) -> list:  # type: ignore[type-arg]  # of events
-    with plane.audit_log.open("rb") as log:
-        log.seek(since)
-        events = [json.loads(line) for line in log.read().split(b"\n")[:-1]]
-    return [e for e in events if (e["user"]["username"], e["verb"], (e.get("objectRef") or {}).get("resource")) == (user, verb, resource)]
+    return [
+        e
+        for e in events(plane, since)
+        if (e["user"]["username"], e["verb"], (e.get("objectRef") or {}).get("resource")) == (user, verb, resource)
+    ]
