@@ -153,7 +153,8 @@ def test_a_document_says_where_a_value_is_added_and_what_takes_values(tmp_path: 
     assert missing.endswith("has no such key; add it to that file, or set SECRETS_PROVIDER to where the secret is")
     assert complaint(bench.call("set", "b", stdin=b"kt-canary-lost").stderr) == (
         "keyturn: the default provider (SECRETS_PROVIDER=file) only gives values of a document; set SECRETS_FILE_FORMAT to Directory and"
-        " SECRETS_FILE_PATH to a folder, or set SECRETS_PROVIDER to one of database, hashicorp_vault"
+        " SECRETS_FILE_PATH to a folder, or set SECRETS_PROVIDER to one of database, hashicorp_vault,"
+        " aws_secrets_manager, azure_key_vault, google_secret_manager"
     )
 
 
@@ -202,7 +203,7 @@ def test_a_provider_that_only_reads_says_which_to_set(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert complaint(ended.stderr) == (
         "keyturn: the default provider (SECRETS_PROVIDER=env) only gives values; set SECRETS_PROVIDER to one of database, file,"
-        " hashicorp_vault"
+        " hashicorp_vault, aws_secrets_manager, azure_key_vault, google_secret_manager"
     )
 
 
@@ -227,7 +228,7 @@ def test_how_it_is_used_wrongly(tmp_path: Path, arguments: tuple[str, ...], code
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"SECRETS_PROVIDER": "azure_key_vault"}, "SECRETS_PROVIDER: azure_key_vault is not available in this version"),
+        ({"SECRETS_PROVIDER": "azure_key_vault"}, "AZURE_KEY_VAULT_URL: is needed with SECRETS_PROVIDER=azure_key_vault"),
         ({"SECRETS_PROVIDER": "database"}, "DATABASE_URL: is needed with SECRETS_PROVIDER=database"),
         ({"SECRETS_PROVIDER": "database", "DATABASE_URL": "sqlite:///x", "SECRET_KEY": "kt-canary-weak"}, "SECRET_KEY is shorter than"),
         (
