@@ -124,7 +124,7 @@ def test_a_default_provider_that_is_away_leaves_the_operator_ready_and_is_told(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"SECRETS_PROVIDER": "aws_secrets_manager"}, "SECRETS_PROVIDER: aws_secrets_manager is not available"),
+        ({"SECRETS_PROVIDER": "aws_secrets_manager"}, "AWS_REGION: is needed with SECRETS_PROVIDER=aws_secrets_manager"),
         ({"SECRETS_ENV_PREFIX": "AWS_"}, "SECRETS_ENV_PREFIX: 'AWS_' is not allowed"),
         ({"DATABASE_URL": "sqlite:////nowhere/kt.db"}, "SECRET_KEY"),
     ],
