@@ -10,6 +10,7 @@ from keyturn.model.material import SourceRef, Value
 from keyturn.providers.guard import Guard, Pace
 
 pytestmark = pytest.mark.timeout(30)
+D = SourceRef("d")
 
 
 async def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it():
@@ -47,6 +48,29 @@ async def test_a_throttled_call_holds_back_at_once_for_as_long_as_the_provider_a
     source.failure = None
     clock.now_s += 1.0
     assert text((await guard.get_many([A]))[A]) == f"{CANARY}-a"
+
+
+async def test_a_pause_that_was_asked_for_in_the_middle_of_a_call_holds_for_the_next_one():
+    clock, source = Clock(), Source(answers={B: Throttled("slow down", retry_after=30.0)})
+    guard = Guard(source, PACE, clock=clock, chance=lambda: 0.0)
+    assert text((await guard.get_many([A, B]))[A]) == f"{CANARY}-a"
+    assert isinstance((await guard.get_many([C]))[C], Throttled)
+    clock.now_s += 30.0
+    assert text((await guard.get_many([C]))[C]) == f"{CANARY}-c"
+
+
+async def test_an_answer_to_what_was_asked_before_a_pause_does_not_end_it():
+    clock, source = Clock(), Source(answers={A: Throttled("slow down", retry_after=30.0)})
+    guard = Guard(source, PACE, clock=clock, chance=lambda: 0.0)
+    source.gate.clear()
+    refused, answered = asyncio.create_task(guard.get_many([A])), asyncio.create_task(guard.get_many([B]))
+    await until_asked(source, 1)
+    later = asyncio.create_task(guard.get_many([C]))
+    await until_asked(source, 2)
+    source.gate.set()
+    assert isinstance((await refused)[A], Throttled)
+    await asyncio.gather(answered, later)
+    assert isinstance((await guard.get_many([D]))[D], Throttled)
 
 
 async def test_keys_that_all_meet_the_same_wall_count_as_a_failed_call_and_single_ones_do_not():

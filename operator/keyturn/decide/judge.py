@@ -120,7 +120,8 @@ def _judge_source(
     reason, message = error.reason, text_of(error)
     delay = delay_s(reason, record.attempts, entropy)
     if isinstance(error, ProviderError) and error.retry_after is not None:
-        delay = max(delay or 0.0, error.retry_after)
+        # On top of the pause: all who were told of it would come back in one moment.
+        delay = error.retry_after + (delay or 0.0)
     if reason in DENIALS:
         denied_s = (now - record.failing_since).total_seconds()
         return Judgement(reason, message, delay, stalled=denied_s >= patience.denial_grace_s or _was_stalled(managed))

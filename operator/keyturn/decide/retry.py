@@ -78,8 +78,8 @@ class Breaker:
         return replace(self, is_probing=True), 0.0
 
     def succeed(self) -> "Breaker":
-        """A call was answered: whatever the answer, somebody is there."""
-        return Breaker(self.threshold, self.backoff)
+        """A call was answered: whatever the answer, somebody is there. A pause that another call was asked for stands."""
+        return self if self.open_until_s is not None and not self.is_probing else Breaker(self.threshold, self.backoff)
 
     def fail(self, now_s: float, chance: float, retry_after_s: float | None = None) -> "Breaker":
         """A call was not answered, or the provider asked for a pause (which opens at once)."""
@@ -90,7 +90,8 @@ class Breaker:
             return replace(self, failures=failures, open_until_s=max(self.open_until_s, wish))
         if failures < self.threshold and not self.is_probing and not retry_after_s:
             return replace(self, failures=failures)
-        delay = self.backoff.delay_s(self.trips, chance, retry_after_s)
+        # Who says how long to stay away is taken at its word, however often it says so.
+        delay = self.backoff.delay_s(0 if retry_after_s else self.trips, chance, retry_after_s)
         return replace(self, failures=failures, trips=self.trips + 1, open_until_s=now_s + delay, is_probing=False)
 
     def abandon(self) -> "Breaker":

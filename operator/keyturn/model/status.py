@@ -48,7 +48,7 @@ REASONS: Mapping[str, Reason] = {
     "SourceInvalid": Reason(_R, 30, "Correct what the provider holds, or property and decodingStrategy in the spec."),
     "Stale": Reason(_R, 5, "Bring the provider back; the Secret holds its last good value."),
     "ProviderUnavailable": Reason(_R, 2, "Check that the provider runs and can be reached from the operator."),
-    "Throttled": Reason(_R, 5, "Wait, or raise the provider's limits or the refreshInterval."),
+    "Throttled": Reason(_R, 1, "Wait, or raise the provider's limits or the refreshInterval.", retry_max_s=10),
     "AccessDenied": Reason(_R, 15, "Give the provider's identity the right to read these keys."),
     "AuthFailed": Reason(_R, 15, "Correct the credentials or certificates that the provider object refers to."),
     "ProviderNotFound": Reason(_R, None, "Create the provider object, or correct providerRef."),

@@ -179,6 +179,10 @@ class Guard:
         outcome: Mapping[SourceRef, Answer] | ProviderError = _closed()
         try:
             outcome = await self._call("get_many", partial(_read, self._provider, batch.refs))
+            for asked in (answer for answer in outcome.values() if isinstance(answer, Throttled)):
+                # Some were answered before it asked for a pause: that holds for whoever comes next.
+                self._note(asked)
+                break
         except ProviderError as error:
             outcome = error
         finally:

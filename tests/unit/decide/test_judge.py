@@ -181,8 +181,9 @@ def test_delays_double_up_to_their_limit_and_are_spread(reason: str) -> None:
     assert REASONS[reason].retry_max_s * 0.99 <= spread[-1][1] <= REASONS[reason].retry_max_s
 
 
-def test_the_wish_of_a_provider_is_kept() -> None:
-    assert verdict(Throttled("x", retry_after=77.0), stands=False).delay_s == 77.0
+def test_the_pause_that_a_provider_asks_for_is_kept_and_not_all_come_back_at_its_end() -> None:
+    early, late = (verdict(Throttled("x", retry_after=77.0), stands=False, entropy=e).delay_s or 0.0 for e in (0.0, 0.999))
+    assert 77.0 < early < late < 77.0 + (REASONS["Throttled"].retry_s or 0.0)
 
 
 def test_no_message_names_the_one_call_that_failed() -> None:
