@@ -8,6 +8,7 @@ import pytest
 
 from canary import Canary, issue
 from cluster.api import Api, ApiError
+from cluster.clouds import Clouds
 from cluster.place import Ear, Place, closed
 from cluster.process import Operator
 from cluster.shop import Shop
@@ -142,3 +143,9 @@ def ear() -> Ear:
 @pytest.fixture
 def watches(client: Client, ear: Ear) -> ReferenceWatches:
     return ReferenceWatches(client, ear.told.put_nowait)
+
+
+@pytest.fixture
+def clouds() -> Iterator[Clouds]:
+    with Clouds() as made:
+        yield made

@@ -96,14 +96,15 @@ class Tenants:
         done = self.plane.kubectl(*asked, check=False)
         return done.stderr if done.returncode else ""
 
-    def grant(self, namespace: str) -> None:
-        """Has deploy/tenant-identity list one more namespace, and waits until it is in force."""
+    def grant(self, namespace: str, *audiences: str) -> None:
+        """Has deploy/tenant-identity list one more namespace, and more audiences than it does, and waits until it is in force."""
         known = (self.api.find("ConfigMap", NAMESPACE, LIST) or {"data": {"namespaces": ""}})["data"]["namespaces"].split()
         objects = list(yaml.safe_load_all(self.plane.kubectl("kustomize", str(ROOT / "deploy" / "tenant-identity")).stdout))
         for each in objects:
             if each["kind"] == "ConfigMap":
                 assert each["data"]["namespaces"].split() == [EXAMPLE]
                 each["data"]["namespaces"] = "\n".join([*known, namespace])
+                each["data"]["audiences"] = "\n".join([*each["data"]["audiences"].split(), *audiences])
             elif each["metadata"].get("namespace") == EXAMPLE:
                 each["metadata"]["namespace"] = namespace
         bundle = {"apiVersion": "v1", "kind": "List", "items": objects}

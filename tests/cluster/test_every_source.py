@@ -14,6 +14,7 @@ import pytest
 from bao import Bao
 from canary import Canary
 from cluster.api import ApiError, Json
+from cluster.clouds import NAMES, Clouds, CloudShop
 from cluster.process import Operator
 from cluster.shop import Shop, cluster_provider, managed_secret
 from cluster.tenants import Tenants
@@ -23,15 +24,15 @@ from controlplane.plane import ControlPlane
 
 KEY, MEMBER = "db", "password"
 DATA = [{"secretKey": MEMBER, "remoteRef": {"key": KEY, "property": MEMBER}}]
-SOURCES = ("env", "file", "database", "vault", "kubernetes")
+SOURCES = ("env", "file", "database", *NAMES, "vault", "kubernetes")
 
 
 class Sources:
     """Each with a value of its own under the one key. ``settings`` are what the operator needs of them in its environment."""
 
-    def __init__(self, shop: Shop, vault: VaultShop, tenants: Tenants, folder: Path) -> None:
+    def __init__(self, shop: Shop, vault: VaultShop, tenants: Tenants, clouds: Clouds, folder: Path) -> None:
         self.values = {source: shop.value(source) for source in SOURCES}
-        self.settings = {"DATABASE_URL": f"sqlite:///{folder}/own.db", "SECRET_KEY": secrets.token_urlsafe(48)}
+        self.settings = clouds.settings(folder) | {"DATABASE_URL": f"sqlite:///{folder}/own.db", "SECRET_KEY": secrets.token_urlsafe(48)}
         self.settings[f"KEYTURN_SECRET_{KEY}"] = self._document("env")
         self.refs: dict[str, Mapping[str, str]] = {}
         self._shop = shop
@@ -48,6 +49,12 @@ class Sources:
         tenants.account("reader", KEY)
         tenants.provider("reader")
         self.refs["kubernetes"] = shop.provider
+        cloud_shop = CloudShop(clouds, shop)
+        for cloud in NAMES:
+            clouds.put(cloud, KEY, self._document(cloud))
+            cloud_shop.renew(cloud)
+            cloud_shop.provider(cloud, cloud_shop.by_credential(cloud))
+            self.refs[cloud] = shop.provider
 
     def close(self) -> None:
         for source in ("env", "database"):
@@ -78,10 +85,12 @@ def running(plane: ControlPlane, folder: Path, sources: Sources, canary: Canary)
 
 
 @pytest.fixture
-def sources(own_home: ControlPlane, own_shop: Shop, bao: Bao, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+def sources(
+    own_home: ControlPlane, own_shop: Shop, bao: Bao, clouds: Clouds, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sources]:
     tenants = Tenants(own_shop.api, own_home, own_shop).open()
     tenants.grant(own_shop.namespace)
-    made = Sources(own_shop, VaultShop(bao, own_shop), tenants, tmp_path_factory.mktemp("database"))
+    made = Sources(own_shop, VaultShop(bao, own_shop), tenants, clouds, tmp_path_factory.mktemp("database"))
     yield made
     made.close()
     with suppress(ApiError):

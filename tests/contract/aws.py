@@ -141,10 +141,10 @@ class Front:
         try:
             if is_sts:
                 return self._log_in(request, operation, headers, body, form)
-            self.sts.who(request.method, request.path_qs, headers, body)
+            who = self.sts.who(request.method, request.path_qs, headers, body)
             if operation in self.refused_operations:
                 raise RefusedError("AccessDeniedException")
-            told = await self.rules.do(operation, json.loads(body))
+            told = await self.rules.do(operation, json.loads(body), who.reads)
         except RefusedError as error:
             if is_sts:
                 return web.Response(text=spelled(error, PROSE), status=error.status, content_type="text/xml", headers=REQUEST)

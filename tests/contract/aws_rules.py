@@ -69,10 +69,14 @@ class Rules:
         """From now on lists do not hear of anything, or of all again."""
         self._shown = await self._entries() if is_on else None
 
-    async def do(self, operation: str, asked: Json) -> Json:
-        """What AWS answers. Raises `RefusedError`."""
+    async def do(self, operation: str, asked: Json, reads: frozenset[str] | None = None) -> Json:
+        """What AWS answers somebody who may reach these secrets, None is all. Raises `RefusedError`."""
+
+        def is_denied(name: str) -> bool:
+            return name in self.denied or (reads is not None and name not in reads)
+
         acts: Mapping[str, Callable[[Json], Awaitable[Json]]] = {
-            "BatchGetSecretValue": self._batch,
+            "BatchGetSecretValue": lambda asked: self._batch(asked, is_denied),
             "CreateSecret": self._create,
             "DeleteSecret": lambda asked: self._pass("DeleteSecret", asked),
             "DescribeSecret": self._describe,
@@ -85,7 +89,7 @@ class Rules:
             "UntagResource": lambda asked: self._unless_deleted("UntagResource", asked),
             "UpdateSecretVersionStage": self._stage,
         }
-        if (name := str(asked.get("SecretId") or asked.get("Name") or "")) in self.denied:
+        if (name := str(asked.get("SecretId") or asked.get("Name") or "")) and is_denied(name):
             raise RefusedError("AccessDeniedException")
         if name and not name.startswith("arn:"):
             _check(_NAME.fullmatch(name), "ValidationException", "is no name")
@@ -104,13 +108,13 @@ class Rules:
         found = await self._pass("GetSecretValue", wanted)
         return found | {"CreatedDate": self._made.get((found["Name"], found["VersionId"]), found["CreatedDate"])}
 
-    async def _batch(self, asked: Json) -> Json:
+    async def _batch(self, asked: Json, is_denied: Callable[[str], bool]) -> Json:
         ids = asked["SecretIdList"]
         _check(1 <= len(ids) <= BATCH, "ValidationException", "too many")
         values, errors = [], []
         for each in ids:
             try:
-                if each in self.denied:
+                if is_denied(each):
                     raise RefusedError("AccessDeniedException")
                 values.append(await self._get({"SecretId": each}))
             except RefusedError as refused:

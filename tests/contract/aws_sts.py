@@ -26,22 +26,27 @@ _numbers = itertools.count(1)
 
 @dataclass
 class Identity:
-    """Who signs with a key. ``token`` '' is a user's key, which has none."""
+    """Who signs with a key. ``token`` '' is a user's key, which has none. ``reads`` names the secrets that it may reach, None is all."""
 
     secret: str
     name: str
     token: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    reads: frozenset[str] | None = None
 
 
 @dataclass
 class Role:
-    """``may_assume`` are names of identities; ``issuer`` is the public key of an OIDC provider, ``subject`` whom it trusts of it."""
+    """``may_assume`` are names of identities; ``issuer`` is the public key of an OIDC provider, ``subject`` whom it trusts of it.
+
+    ``reads`` are the secrets that it may reach, None is all.
+    """
 
     may_assume: set[str] = field(default_factory=set)
     external_id: str = ""
     issuer: str = ""
     subject: str = ""
+    reads: frozenset[str] | None = None
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Sts:
     ended: set[str] = field(default_factory=set)
     sessions: list[Mapping[str, str]] = field(default_factory=list)
     """What each session was asked for with."""
+    claims: list[Mapping[str, object]] = field(default_factory=list)
+    """What stood in each token that was exchanged."""
     ahead_s: float = 0.0
 
     def who(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Identity:
@@ -86,6 +93,7 @@ class Sts:
                 raise RefusedError("InvalidIdentityToken")
             if claims["exp"] < time.time():
                 raise RefusedError("ExpiredTokenException")
+            self.claims.append(claims)
             allowed = bool(role.subject) and claims["sub"] == role.subject
         else:
             allowed = who.name in role.may_assume and asked.get("ExternalId", "") == role.external_id
@@ -94,7 +102,7 @@ class Sts:
         self.sessions.append(asked)
         number = next(_numbers)
         tags = {asked[f"Tags.member.{n}.Key"]: asked[f"Tags.member.{n}.Value"] for n in range(1, 51) if f"Tags.member.{n}.Key" in asked}
-        made = Identity(f"kt-canary-session-secret-{number}", asked["RoleArn"], f"kt-canary-session-token-{number}", tags)
+        made = Identity(f"kt-canary-session-secret-{number}", asked["RoleArn"], f"kt-canary-session-token-{number}", tags, role.reads)
         self.identities[f"ASIASESSION{number:08d}"] = made
         return f"ASIASESSION{number:08d}", made
 

@@ -44,6 +44,8 @@ class Cloud:
         self.authority = trustme.CA()
         self.asked_proxy: list[str] = []
         """The hosts that the proxy was asked for."""
+        self.beyond: dict[str, int] = {}
+        """Other hosts that the proxy lets through to, with their ports on loopback: what else is reached from the same place."""
         self.is_losing = False
         """What is written is done, and no answer to it arrives."""
         self._loop = asyncio.new_event_loop()
@@ -174,10 +176,11 @@ class Cloud:
             verb, target, *_ = head.split()
             host = target.decode("ascii").removesuffix(":443")
             self.asked_proxy.append(host)
-            if verb != b"CONNECT" or not (host == self.entra.host or host in self.vaults):
+            port = self._port if host == self.entra.host or host in self.vaults else self.beyond.get(host, 0)
+            if verb != b"CONNECT" or not port:
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
                 return
-            inner, outer = await asyncio.open_connection(LOOPBACK, self._port)
+            inner, outer = await asyncio.open_connection(LOOPBACK, port)
             with contextlib.closing(outer):
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                 async with asyncio.TaskGroup() as both:

@@ -65,7 +65,8 @@ class GoogleSecrets:
     """One project at one endpoint: the global one, or a region's where ``location`` names it.
 
     ``who`` says whose a token is. ``quotas`` are calls per minute by kind (access, read, write); those that are not named have no end.
-    ``trouble`` answers every call in place of all else; ``loses`` names the calls that are done and whose answers get lost.
+    ``trouble`` says by what a call is answered in place of all else, None by nothing; ``loses`` names the calls that are done and
+    whose answers get lost.
     """
 
     who: Callable[[str], str]
@@ -76,7 +77,7 @@ class GoogleSecrets:
     grants: list[tuple[str, str, str]] = field(default_factory=list)
     denied: set[str] = field(default_factory=set)
     quotas: dict[str, int] = field(default_factory=dict)
-    trouble: Refused | None = None
+    trouble: Callable[[], Refused | None] = lambda: None
     loses: set[str] = field(default_factory=set)
     damages: bool = False
     clock: Callable[[], float] = time.time
@@ -116,9 +117,9 @@ class GoogleSecrets:
     @contextmanager
     def troubled(self, status: str, pause_s: float | None = None) -> Iterator[None]:
         """Every call is answered with this status."""
-        self.trouble = Refused(status, "kt-canary-prose", pause_s)
+        self.trouble = lambda: Refused(status, "kt-canary-prose", pause_s)
         yield
-        self.trouble = None
+        self.trouble = lambda: None
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -148,8 +149,8 @@ class GoogleSecrets:
         self.calls.append(Call(method, name, who))
         while self._is_silent:  # noqa: ASYNC110  # whoever says so may be in another loop
             await asyncio.sleep(_LOOKS_EVERY_S)
-        if self.trouble:
-            raise self.trouble
+        if trouble := self.trouble():
+            raise trouble
         if not who:
             raise Refused("UNAUTHENTICATED", "Request had invalid authentication credentials.")
         parts = self._parts(name)
