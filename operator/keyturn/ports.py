@@ -134,6 +134,8 @@ class References(Protocol):
 class TenantTokens(Protocol):
     """Short-lived tokens of tenants' ServiceAccounts, each for one audience, so that whoever is asked decides by tenant.
 
+    Beside them what a ServiceAccount's annotations say of whom it is elsewhere.
+
     Each raises `AuthFailed`, which names the missing grant, where there may be none, and `Unavailable` where the API server
     does not answer. Nothing is kept: who asks keeps a token for itself alone, and for no longer than two thirds of its life.
     """
@@ -143,6 +145,9 @@ class TenantTokens(Protocol):
 
     async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
         """One for a server elsewhere. Raises `Rejected` where ``audience`` is empty, or one that this cluster's API server takes."""
+
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        """What stands on it now, where its cloud has identities named: words of the tenant's, to be checked like a spec's."""
 
 
 class Databases(Protocol):

@@ -37,7 +37,7 @@ WHOLE_CLUSTER = SERVED_NAMESPACE | {
     "apiextensions.k8s.io/customresourcedefinitions secretproviders.keyturn.dev": "get",
     "apiextensions.k8s.io/customresourcedefinitions clustersecretproviders.keyturn.dev": "get",
 }
-TENANT_IDENTITY = {"/serviceaccounts/token": "create"}
+TENANT_IDENTITY = {"/serviceaccounts/token": "create", "/serviceaccounts": "get"}
 VIEW = {
     "keyturn.dev/managedsecrets": "get list watch",
     "keyturn.dev/secretproviders": "get list watch",

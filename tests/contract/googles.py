@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -133,6 +133,9 @@ class Rig:
         subject = f"system:serviceaccount:{who.namespace}:{who.name}"
         token = signer("cluster").sign({"iss": ISSUER, "sub": subject, "aud": [audience]})
         return TenantToken(Sensitive.of(token), self.uids.get(who, "1"), 600.0)
+
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        return {}
 
     # -- log-ins ----------------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Tokens:
     def __init__(self, signer: Signer, **claims: object) -> None:
         self.signer, self.claims = signer, claims
         self.made: list[tuple[ServiceAccount, str]] = []
+        self.noted: dict[ServiceAccount, dict[str, str]] = {}
 
     async def at_home(self, who: ServiceAccount) -> TenantToken:
         raise NotImplementedError
@@ -51,6 +52,9 @@ class Tokens:
         self.made.append((who, audience))
         subject = f"system:serviceaccount:{who.namespace}:{who.name}"
         return TenantToken(Sensitive.of(self.signer.sign(subject, (audience,), **self.claims)), "uid", 600.0)
+
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        return self.noted.get(who, {})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,6 +57,7 @@ class Issuer:
     life_s: float = 600.0
     audience: str = ""
     made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
+    noted: dict[ServiceAccount, dict[str, str]] = field(default_factory=dict)
 
     async def at_home(self, who: ServiceAccount) -> TenantToken:
         raise AssertionError(f"a token of {who} that the API server takes goes to nobody")
@@ -64,6 +65,9 @@ class Issuer:
     async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
         self.made.append((who, audience))
         return TenantToken(Sensitive.of(self.token(who, self.audience or audience)), "uid", self.life_s)
+
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        return self.noted.get(who, {})
 
     def token(self, who: ServiceAccount, audience: str = EXCHANGE) -> str:
         now = int(time.time())

@@ -1,6 +1,7 @@
 """Each way to log in to Vault, with right and with wrong credentials, against a real OpenBao."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,9 @@ class Mint:
     async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
         self.made.append((who, audience))
         return TenantToken(Sensitive.of(self.signer.sign(audience=[audience])), "uid", 600.0)
+
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        raise NotImplementedError
 
 
 async def test_a_service_accounts_token_is_made_for_vault_and_anew_for_each_log_in(rig: Rig, canary: Canary, signer: Signer):

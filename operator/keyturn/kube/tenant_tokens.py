@@ -1,16 +1,18 @@
-"""Tokens of tenants' ServiceAccounts, by TokenRequest: one audience, and the shortest life that there is.
+"""Tokens of tenants' ServiceAccounts, by TokenRequest: one audience, and the shortest life that there is. And their annotations.
 
 The right to make them is granted namespace by namespace (deploy/tenant-identity). Never keeps or logs a token, and never gives
 one that the API server takes to anybody but `at_home`.
 """
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import msgspec
 
 from keyturn.decide.audience import LIFE_S, audiences, check_abroad, uid_of
-from keyturn.kube.client import Client
+from keyturn.kube.client import METADATA, Client
 from keyturn.kube.config import Token
 from keyturn.model.errors import AuthFailed, ClusterError, Forbidden, NotLeading, ObjectGone, Unavailable
 from keyturn.model.sensitive import Sensitive
@@ -36,6 +38,17 @@ class _TokenRequest(msgspec.Struct):
         return f"_TokenRequest({self.spec})"
 
 
+class _Metadata(msgspec.Struct):
+    uid: str = ""
+    annotations: dict[str, str] | None = None
+
+
+class _Described(msgspec.Struct):
+    """What of a ServiceAccount is looked at."""
+
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
 def _wrap(_: type, text: object) -> Sensitive:
     if not isinstance(text, str):
         raise NotImplementedError
@@ -43,6 +56,7 @@ def _wrap(_: type, text: object) -> Sensitive:
 
 
 _made = msgspec.json.Decoder(_TokenRequest, dec_hook=_wrap)
+_described = msgspec.json.Decoder(_Described)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +82,28 @@ class TokenRequests:
             raise AuthFailed(f"the API server gave {who} a token for others than {audience!r}; it is not used")
         return made
 
+    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
+        with _said_of(who, _no_look(who)):
+            answer = await self.client.request("GET", _path(who), accept=METADATA, what=f"look at {who}")
+        try:
+            found = _described.decode(answer).metadata
+        except msgspec.MsgspecError:
+            found = _Metadata()
+        if not found.uid:
+            raise Unavailable(f"the API server's answer to a look at {who} is none")
+        return found.annotations or {}
+
     def _home(self) -> tuple[str, ...]:
         header = self.own.header() or ""
         return audiences(Sensitive.of(header.removeprefix("Bearer ")))
 
     async def _make(self, who: ServiceAccount, audience: str) -> TenantToken:
-        path = f"/api/v1/namespaces/{quote(who.namespace, safe='')}/serviceaccounts/{quote(who.name, safe='')}/token"
         spec = {"audiences": [audience], "expirationSeconds": LIFE_S}
         body = msgspec.json.encode({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
+        with _said_of(who, _no_token(who, audience)):
+            answer = await self.client.request("POST", f"{_path(who)}/token", body, what=f"make a token of {who}")
         try:
-            made = _made.decode(await self.client.request("POST", path, body, what=f"make a token of {who}"))
-        except Forbidden:
-            raise AuthFailed(_missing_grant(who, audience)) from None
-        except ObjectGone:
-            raise AuthFailed(f"there is no {who}; create it, or name another one") from None
-        except NotLeading:
-            raise Unavailable("another replica makes tokens of ServiceAccounts") from None
-        except ClusterError as error:
-            raise Unavailable(str(error), retry_after=error.retry_after) from None
+            made = _made.decode(answer)
         except (msgspec.MsgspecError, NotImplementedError):
             # Not chained: the answer hangs on it.
             made = _TokenRequest()
@@ -95,8 +113,34 @@ class TokenRequests:
         return TenantToken(made.status.token, uid_of(made.status.token), float(min(made.spec.expiration_seconds, LIFE_S)))
 
 
-def _missing_grant(who: ServiceAccount, audience: str) -> str:
+@contextlib.contextmanager
+def _said_of(who: ServiceAccount, forbidden: str) -> Iterator[None]:
+    """What an API server's refusal means to whoever is to be ``who``; ``forbidden`` says what the operator lacks."""
+    try:
+        yield
+    except Forbidden:
+        raise AuthFailed(forbidden) from None
+    except ObjectGone:
+        raise AuthFailed(f"there is no {who}; create it, or name another one") from None
+    except NotLeading:
+        raise Unavailable("another replica makes tokens of ServiceAccounts") from None
+    except ClusterError as error:
+        raise Unavailable(str(error), retry_after=error.retry_after) from None
+
+
+def _path(who: ServiceAccount) -> str:
+    return f"/api/v1/namespaces/{quote(who.namespace, safe='')}/serviceaccounts/{quote(who.name, safe='')}"
+
+
+def _no_token(who: ServiceAccount, audience: str) -> str:
     return (
         f"the operator may not make a token of {who} for the audience {audience}: it lacks the right to create serviceaccounts/token"
         f" there, or the admission policy does not list both; list the namespace {who.namespace} in deploy/tenant-identity"
+    )
+
+
+def _no_look(who: ServiceAccount) -> str:
+    return (
+        f"the operator may not read the annotations of {who}: it lacks the right to get serviceaccounts there; list the namespace"
+        f" {who.namespace} in deploy/tenant-identity, and apply that anew where it was listed before it held this right"
     )
