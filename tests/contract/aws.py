@@ -160,7 +160,7 @@ class Front:
         is_signed = operation != "AssumeRoleWithWebIdentity"
         who = self.sts.who(request.method, request.path_qs, headers, body) if is_signed else None
         key_id, made = self.sts.assume(who, form)
-        text = assumed(operation, key_id, made, int(form.get("DurationSeconds", 3600)))
+        text = assumed(operation, key_id, made, int(form.get("DurationSeconds", self.sts.life_s)))
         return web.Response(text=text, content_type="text/xml", headers=REQUEST)
 
 

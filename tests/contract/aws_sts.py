@@ -21,6 +21,8 @@ from contract.aws_rules import RefusedError
 
 AUDIENCE = "sts.amazonaws.com"
 SKEW_S = 300
+CHAINED_S = 3600
+"""As long as a session may be at most that a role's session asks for."""
 _numbers = itertools.count(1)
 
 
@@ -61,6 +63,8 @@ class Sts:
     claims: list[Mapping[str, object]] = field(default_factory=list)
     """What stood in each token that was exchanged."""
     ahead_s: float = 0.0
+    life_s: int = 3600
+    """Of a session that is asked for without a length."""
 
     def who(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Identity:
         """Whoever signed a request. Raises `RefusedError`."""
@@ -96,6 +100,8 @@ class Sts:
             self.claims.append(claims)
             allowed = bool(role.subject) and claims["sub"] == role.subject
         else:
+            if who.token and int(asked.get("DurationSeconds", 3600)) > CHAINED_S:
+                raise RefusedError("ValidationError")
             allowed = who.name in role.may_assume and asked.get("ExternalId", "") == role.external_id
         if not allowed:
             raise RefusedError("AccessDenied", status=403)

@@ -27,6 +27,8 @@ from keyturn.providers.dial import Answer
 
 # At DEBUG it writes whole requests and answers, and so values, whatever level the program's own loggers have.
 logging.getLogger("botocore").setLevel(logging.WARNING)
+# A refused log-in it logs by itself, with all that AWS said and a traceback. Ours says what there is to say.
+logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 _CHAIN: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
 """For the requests of the chain: a token exchanged, a role assumed."""
@@ -41,6 +43,10 @@ _SILENT: Final = (
     botocore.exceptions.CredentialRetrievalError,
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.MetadataRetrievalError,
+    # What the SDK makes of an answer that has not what it looks for.
+    AttributeError,
+    LookupError,
+    TypeError,
 )
 
 _signs_as: ContextVar[Pass | None] = ContextVar("signs_as", default=None)
@@ -186,7 +192,7 @@ class Chain:
             if is_anew or self._found is None:
                 self._found = self._searched()
             frozen = self._found.get_frozen_credentials() if self._found else None
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError) as error:
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError, *_SILENT) as error:
             is_silent = isinstance(error, _SILENT)
             self._found, problem = None, type(error).__name__
         # Here, where no error of the SDK's hangs on ours.
