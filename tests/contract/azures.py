@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from keyturn.model.azure import AzureConfig, AzureLogin, Principal, SecretLogin
+from keyturn.model.azure import AzureConfig, AzureLogin, Principal, SecretLogin, TenantLogin
 from keyturn.model.errors import AuthFailed, ProviderError
 from keyturn.model.ids import Carrier, KeyRef, ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount
 from keyturn.ports import Provider, TenantTokens
 from keyturn.providers.azure import AzureProvider
 from keyturn.providers.azure_login import Entrance
@@ -62,6 +63,11 @@ class Rig:
 
     def login(self, secret: str = SECRET) -> SecretLogin:
         return SecretLogin(self.principal(), self.keep(f"secret-{len(secret)}", secret))
+
+    def tenant_login(self, who: ServiceAccount, client_id: str) -> TenantLogin:
+        """A ServiceAccount whose spec says all."""
+        principal = self.principal(client_id)
+        return TenantLogin(who, principal.tenant, principal.client_id)
 
     def session(self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None) -> Session:
         config = AzureConfig(vault or self.vault.host, login or self.login())

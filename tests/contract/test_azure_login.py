@@ -1,39 +1,33 @@
 """How the azureKeyVault provider logs in: as a service principal, as the operator, and as a tenant's ServiceAccount."""
 
 import asyncio
-import json
 import os
-import time
-from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from contract.azure_tokens import ISSUER, READER, Issuer, trusting
 from contract.azures import SECRET, Rig, answer, read, rigged
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
-from keyturn.model.azure import AzureConfig, CertificateLogin, ManagedLogin, OwnLogin, Principal, SecretLogin, TenantLogin
+from keyturn.model.azure import AzureConfig, CertificateLogin, ManagedLogin, OwnLogin, Principal, SecretLogin
 from keyturn.model.errors import AccessDenied, AuthFailed, ProviderError, Rejected, Throttled, Unavailable
 from keyturn.model.ids import Kind
 from keyturn.model.order import ProviderOrder
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount, TenantToken
 from keyturn.providers.registry import Surroundings, build
-from keyturn.testing.azure_entra import EXCHANGE, Trust
+from keyturn.testing.azure_entra import EXCHANGE
 from keyturn.testing.azure_secrets import Rights
 
 PROSE = "kt-canary-prose"
 VALUE = "kt-canary-db"
-ISSUER = "https://issuer.example"
-READER = ServiceAccount("shop", "reader")
 
 
 @pytest.fixture
@@ -49,50 +43,10 @@ def key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
-@dataclass
-class Issuer:
-    """Signs tokens of ServiceAccounts, as an API server does. ``made`` has the audiences that it was asked for."""
-
-    key: rsa.RSAPrivateKey
-    life_s: float = 600.0
-    audience: str = ""
-    made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
-    noted: dict[ServiceAccount, dict[str, str]] = field(default_factory=dict)
-
-    async def at_home(self, who: ServiceAccount) -> TenantToken:
-        raise AssertionError(f"a token of {who} that the API server takes goes to nobody")
-
-    async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
-        self.made.append((who, audience))
-        return TenantToken(Sensitive.of(self.token(who, self.audience or audience)), "uid", self.life_s)
-
-    async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
-        return self.noted.get(who, {})
-
-    def token(self, who: ServiceAccount, audience: str = EXCHANGE) -> str:
-        now = int(time.time())
-        subject = f"system:serviceaccount:{who.namespace}:{who.name}"
-        claims = {"iss": ISSUER, "sub": subject, "aud": [audience], "iat": now, "nbf": now, "exp": now + int(self.life_s)}
-        text = f"{part({'alg': 'RS256', 'kid': 'one'})}.{part(claims)}"
-        seal = self.key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{text}.{urlsafe_b64encode(seal).decode().rstrip('=')}"
-
-
-def part(claims: dict[str, Any]) -> str:
-    return urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-
-
 @pytest.fixture
 def issuer(rig: Rig, key: rsa.RSAPrivateKey) -> Issuer:
     rig.entra.issuers[ISSUER] = {"one": key.public_key()}
     return Issuer(key)
-
-
-def trusting(rig: Rig, who: ServiceAccount = READER, audience: str = EXCHANGE) -> str:
-    """A client that trusts a ServiceAccount, and may read all."""
-    client = rig.entra.add(trust=Trust(ISSUER, f"system:serviceaccount:{who.namespace}:{who.name}", audience))
-    rig.vault.rights[client] = Rights()
-    return client
 
 
 def refused(error: object, kind: type[ProviderError], *says: str) -> None:
@@ -248,7 +202,7 @@ async def test_without_a_workload_identity_it_says_what_is_missing(
 
 
 async def test_a_service_account_logs_in_by_a_token_for_entra_alone(rig: Rig, issuer: Issuer) -> None:
-    login = TenantLogin(rig.principal(trusting(rig)), READER)
+    login = rig.tenant_login(READER, trusting(rig))
     provider = rig.open(login, tokens=issuer)
     assert await read(provider) == VALUE
     assert issuer.made == [(READER, "api://AzureADTokenExchange")]
@@ -262,18 +216,18 @@ async def test_two_tenants_with_the_same_settings_read_each_its_own(rig: Rig, is
     teller = ServiceAccount("bank", "reader")
     ours, theirs = trusting(rig), trusting(rig, teller)
     rig.vault.rights |= {ours: Rights(keys=frozenset({"db"})), theirs: Rights(keys=frozenset({"bank"}))}
-    mine = rig.open(TenantLogin(rig.principal(ours), READER), tokens=issuer)
-    yours = rig.open(TenantLogin(rig.principal(theirs), teller), tokens=issuer)
+    mine = rig.open(rig.tenant_login(READER, ours), tokens=issuer)
+    yours = rig.open(rig.tenant_login(teller, theirs), tokens=issuer)
     assert await read(mine) == VALUE
     assert await read(yours, "bank") == "kt-canary-bank"
     refused(await answer(mine, "bank"), AccessDenied)
     refused(await answer(yours, "db"), AccessDenied)
     # Another's client is not to be had by naming it.
-    refused(await answer(rig.open(TenantLogin(rig.principal(theirs), READER), tokens=issuer), "bank"), AuthFailed, "AADSTS700213")
+    refused(await answer(rig.open(rig.tenant_login(READER, theirs), tokens=issuer), "bank"), AuthFailed, "AADSTS700213")
 
 
 async def test_a_token_that_entra_does_not_take_is_told_by_whose_it_is(rig: Rig, issuer: Issuer) -> None:
-    login = TenantLogin(rig.principal(trusting(rig)), READER)
+    login = rig.tenant_login(READER, trusting(rig))
     issuer.life_s = -1
     refused(await answer(rig.open(login, tokens=issuer)), AuthFailed, "ServiceAccount/shop/reader", "AADSTS700024")
     issuer.life_s, issuer.audience = 600, "elsewhere"
@@ -283,7 +237,7 @@ async def test_a_token_that_entra_does_not_take_is_told_by_whose_it_is(rig: Rig,
 
 
 async def test_outside_of_a_cluster_nobody_makes_tokens(rig: Rig) -> None:
-    login = TenantLogin(rig.principal(trusting(rig)), READER)
+    login = rig.tenant_login(READER, trusting(rig))
     refused(await answer(rig.open(login)), AuthFailed, "ServiceAccount/shop/reader")
     order = ProviderOrder(AzureConfig(rig.vault.host, login))
     with pytest.raises(Rejected, match="serviceAccountRef"):
@@ -295,5 +249,5 @@ async def test_a_cluster_whose_own_audience_is_entras_gives_no_token(rig: Rig, i
         raise Rejected(f"the audience {audience!r} is this cluster's API server's")
 
     monkeypatch.setattr(issuer, "abroad", abroad)
-    refused(await answer(rig.open(TenantLogin(rig.principal(trusting(rig)), READER), tokens=issuer)), AuthFailed, EXCHANGE)
+    refused(await answer(rig.open(rig.tenant_login(READER, trusting(rig)), tokens=issuer)), AuthFailed, EXCHANGE)
     assert rig.entra.asked == []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 
+from contract.annotated import annotate
 from contract.azures import Rig, answer, read, rigged
 from contract.kubes import READER, Cluster, cluster
 from controlplane.plane import ControlPlane
@@ -56,7 +57,7 @@ def trusting(rig: Rig, who: ServiceAccount, *keys: str) -> str:
 
 async def test_entra_gets_a_token_of_ten_minutes_for_itself_and_the_vault_decides_by_tenant(here: Cluster, rig: Rig) -> None:
     who = ServiceAccount(here.namespace, READER)
-    provider = rig.open(TenantLogin(rig.principal(trusting(rig, who, "db")), who), tokens=here.tokens)
+    provider = rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens)
     assert await read(provider) == VALUE
     assert isinstance(await answer(provider, "other"), AccessDenied)
     [claims] = rig.entra.claims
@@ -67,8 +68,8 @@ async def test_entra_gets_a_token_of_ten_minutes_for_itself_and_the_vault_decide
 
 async def test_another_service_account_with_the_same_settings_is_another_identity(here: Cluster, rig: Rig) -> None:
     await asyncio.to_thread(here.account, "stranger")
-    principal = rig.principal(trusting(rig, ServiceAccount(here.namespace, READER), "db"))
-    stranger = rig.open(TenantLogin(principal, ServiceAccount(here.namespace, "stranger")), tokens=here.tokens)
+    client = trusting(rig, ServiceAccount(here.namespace, READER), "db")
+    stranger = rig.open(rig.tenant_login(ServiceAccount(here.namespace, "stranger"), client), tokens=here.tokens)
     error = await answer(stranger)
     assert isinstance(error, AuthFailed)
     assert "AADSTS700213" in str(error)
@@ -76,7 +77,7 @@ async def test_another_service_account_with_the_same_settings_is_another_identit
 
 async def test_a_token_that_ends_in_mid_work_is_followed_by_another(here: Cluster, rig: Rig) -> None:
     who = ServiceAccount(here.namespace, READER)
-    provider = rig.open(TenantLogin(rig.principal(trusting(rig, who, "db")), who), tokens=here.tokens)
+    provider = rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens)
     await read(provider)
     for _ in range(2):
         rig.entra.expire()
@@ -87,7 +88,23 @@ async def test_a_token_that_ends_in_mid_work_is_followed_by_another(here: Cluste
 
 async def test_a_service_account_that_is_not_there_is_named_and_entra_is_not_asked(here: Cluster, rig: Rig) -> None:
     who = ServiceAccount(here.namespace, "gone")
-    error = await answer(rig.open(TenantLogin(rig.principal(trusting(rig, who, "db")), who), tokens=here.tokens))
+    error = await answer(rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens))
     assert isinstance(error, AuthFailed)
     assert f"there is no ServiceAccount/{here.namespace}/gone" in str(error)
     assert rig.entra.asked == []
+
+
+async def test_ids_may_stand_in_annotations_of_the_real_service_account(here: Cluster, rig: Rig) -> None:
+    who = ServiceAccount(here.namespace, READER)
+    provider = rig.open(TenantLogin(who), tokens=here.tokens)
+    error = await answer(provider)
+    assert isinstance(error, AuthFailed)
+    assert f"no tenant is named for ServiceAccount/{here.namespace}/{READER}" in str(error)
+    client, other = trusting(rig, who, "db"), trusting(rig, who, "other")
+    ids = {"azure.workload.identity/tenant-id": rig.entra.tenant, "azure.workload.identity/client-id": client}
+    await annotate(here, READER, **ids)
+    assert await read(provider) == VALUE
+    assert isinstance(await answer(provider, "other"), AccessDenied)
+    await annotate(here, READER, **ids | {"azure.workload.identity/client-id": other})
+    rig.entra.expire()
+    assert await read(provider, "other") == "kt-canary-other"

@@ -1,9 +1,16 @@
 """An `awsSecretsManager` provider as ordered: which region, and who logs in. No value is in here, only where each is kept."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.model.ids import KeyRef
 from keyturn.model.tenant import ServiceAccount
+
+AUDIENCE: Final = "sts.amazonaws.com"
+"""Of the token that a role's trust policy asks for."""
+
+_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{1,12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +29,17 @@ class OwnLogin:
 
 @dataclass(frozen=True, slots=True)
 class TenantLogin:
-    """A ServiceAccount of a tenant's, whose token is exchanged for a role that trusts it (IRSA)."""
+    """A ServiceAccount of a tenant's, whose token is exchanged for a role that trusts it (IRSA): the one in its annotation, if any."""
 
     who: ServiceAccount
-    role: str
 
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """A role that is assumed by whoever has logged in. ``external_id`` '' is none; ``tags`` are those of its session."""
+    """A role that is assumed by whoever has logged in. ``external_id`` '' is none; ``tags`` are those of its session.
+
+    Beside a `TenantLogin` whose ServiceAccount is annotated with no role it is the one that the token is exchanged for.
+    """
 
     arn: str
     external_id: str = ""
@@ -56,3 +65,8 @@ class AwsConfig:
         if not isinstance(self.login, KeysLogin):
             return frozenset()
         return frozenset(ref for ref in (self.login.key_id, self.login.secret, self.login.token) if ref is not None)
+
+
+def is_role(text: str) -> bool:
+    """Whether it is a role's ARN."""
+    return _ROLE.fullmatch(text) is not None

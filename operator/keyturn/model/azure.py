@@ -20,6 +20,7 @@ VAULT_SUFFIXES: Final = {
 # One label: what has a dot, or another sign, would be a name that the cloud does not give away.
 _NAME: Final = re.compile("[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?", re.ASCII)
 _TENANT: Final = re.compile("[0-9A-Za-z.-]{1,253}", re.ASCII)
+_CLIENT: Final = re.compile("[0-9A-Za-z-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,14 @@ class OwnLogin:
 
 @dataclass(frozen=True, slots=True)
 class TenantLogin:
-    """A ServiceAccount of a tenant's, whose token is exchanged for the principal that trusts it."""
+    """A ServiceAccount of a tenant's, whose token is exchanged for the principal that trusts it.
 
-    principal: Principal
+    What is None here stands in its annotations.
+    """
+
     who: ServiceAccount
+    tenant: str | KeyRef | None = None
+    client_id: KeyRef | None = None
 
 
 AzureLogin = SecretLogin | CertificateLogin | ManagedLogin | OwnLogin | TenantLogin
@@ -92,11 +97,9 @@ class AzureConfig:
         match self.login:
             case SecretLogin(principal, kept) | CertificateLogin(principal, kept):
                 found = (principal.tenant, principal.client_id, kept)
-            case TenantLogin(principal):
-                found = (principal.tenant, principal.client_id)
             case ManagedLogin(client_id):
                 found = (client_id,)
-            case OwnLogin(tenant, client_id):
+            case OwnLogin(tenant, client_id) | TenantLogin(_, tenant, client_id):
                 found = (tenant, client_id)
         return frozenset(ref for ref in found if isinstance(ref, KeyRef))
 
@@ -111,3 +114,8 @@ def vault_of(url: str, environment: str) -> str:
 def is_tenant(text: str) -> bool:
     """Whether it can name a tenant, and nothing else in a URL."""
     return _TENANT.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def is_client(text: str) -> bool:
+    """Whether it can be the id of a client."""
+    return _CLIENT.fullmatch(text) is not None

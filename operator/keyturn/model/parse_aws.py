@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin
+from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin, is_role
 from keyturn.model.errors import Rejected
 from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
 from keyturn.model.specs_aws import AwsAuth, AwsSecretRef, AwsSecretsManager, AwsTag
@@ -14,7 +14,6 @@ FIELD: Final = "spec.provider.awsSecretsManager"
 
 # It becomes part of a host's name: what is no region of AWS's shape must not make another host of it.
 _REGION: Final = re.compile("[a-z]{2,8}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}", re.ASCII)
-_ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{1,12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]+", re.ASCII)
 _PREFIX: Final = re.compile(r"[\w/+=.@-]+", re.ASCII)
 _TAG: Final = re.compile(r"[\w .:/=+@-]*")
@@ -24,7 +23,7 @@ def parse_aws(spec: AwsSecretsManager, namespace: str) -> AwsConfig:
     """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
     if not _REGION.fullmatch(spec.region):
         raise Rejected(f"{FIELD}.region: is no region of AWS; write it as in eu-west-1")
-    if spec.role is not None and not _ROLE.fullmatch(spec.role):
+    if spec.role is not None and not is_role(spec.role):
         raise Rejected(f"{FIELD}.role: is no ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME")
     if spec.prefix is not None and not _PREFIX.fullmatch(spec.prefix):
         raise Rejected(f"{FIELD}.prefix: has characters that no name of a secret has; use letters, digits and /_+=.@- alone")
@@ -47,13 +46,7 @@ def _login(auth: AwsAuth | None, role: str | None, namespace: str) -> AwsLogin:
                 key_ref(f"{field}.sessionToken", token, namespace) if token else None,
             )
         case ServiceAccountRef() as account:
-            who = service_account(f"{FIELD}.auth.serviceAccountRef", account, namespace)
-            if role is None:
-                # Which role the annotation names is not read, so the spec has to say it.
-                raise Rejected(
-                    f"{FIELD}.role: to read it from the ServiceAccount's annotation {NOT_BUILT}; name the role that trusts {who}"
-                )
-            return TenantLogin(who, role)
+            return TenantLogin(service_account(f"{FIELD}.auth.serviceAccountRef", account, namespace))
         case _:
             if role is not None:
                 # Whoever may write a ManagedSecret would read by it what its trust policy meant for others.
@@ -62,12 +55,7 @@ def _login(auth: AwsAuth | None, role: str | None, namespace: str) -> AwsLogin:
 
 
 def _role(spec: AwsSecretsManager) -> AssumedRole | None:
-    """The role on top of the log-in. The one that a ServiceAccount's token is exchanged for is part of the log-in itself."""
-    if spec.auth is not None and spec.auth.service_account_ref is not None:
-        for field, given in (("externalID", spec.external_id), ("sessionTags", spec.session_tags)):
-            if given:
-                raise Rejected(f"{FIELD}.{field}: beside serviceAccountRef {NOT_BUILT}; remove it, or use secretRef")
-        return None
+    """The role to assume. A ServiceAccount without one in its annotations is this one by its token, as `AssumedRole` says."""
     if spec.role is None:
         return None
     if spec.external_id is not None and not _EXTERNAL_ID.fullmatch(spec.external_id):

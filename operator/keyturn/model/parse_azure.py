@@ -17,7 +17,7 @@ from keyturn.model.azure import (
 )
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import KeyRef
-from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
+from keyturn.model.parse_refs import key_ref, service_account
 from keyturn.model.specs_azure import AzureAuth, AzureKeyVault
 
 FIELD: Final = "spec.provider.azureKeyVault"
@@ -51,15 +51,18 @@ def _login(spec: AzureKeyVault, namespace: str) -> AzureLogin:
         raise Rejected(f"{_AUTH}: {kind} takes no client secret and no certificate; remove them, or use authType ServicePrincipal")
     if spec.service_account_ref is not None:
         who = service_account(f"{FIELD}.serviceAccountRef", spec.service_account_ref, namespace)
-        return TenantLogin(_principal(spec, auth, namespace), who)
+        return TenantLogin(who, _tenant(spec, auth, namespace), _client(auth, namespace))
     if namespace:
         raise Rejected(f"{FIELD}.authType: {kind} is the operator's own identity, for a ClusterSecretProvider; add serviceAccountRef")
-    client_id = key_ref(f"{_AUTH}.clientId", auth.client_id, namespace) if auth.client_id else None
+    client_id = _client(auth, namespace)
     return ManagedLogin(client_id) if kind == "ManagedIdentity" else OwnLogin(_tenant(spec, auth, namespace), client_id)
 
 
 def _service_principal(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> AzureLogin:
-    principal = _principal(spec, auth, namespace)
+    tenant, client_id = _tenant(spec, auth, namespace), _client(auth, namespace)
+    if tenant is None or client_id is None:
+        raise Rejected(f"{_AUTH}: a service principal needs clientId here, and tenantId here or beside; add them")
+    principal = Principal(tenant, client_id)
     if auth.client_secret:
         return SecretLogin(principal, key_ref(f"{_AUTH}.clientSecret", auth.client_secret, namespace))
     if auth.client_certificate:
@@ -67,13 +70,8 @@ def _service_principal(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> 
     raise Rejected(f"{_AUTH}: a service principal needs clientSecret or clientCertificate; add one")
 
 
-def _principal(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> Principal:
-    if auth.client_id is None:
-        raise Rejected(f"{_AUTH}.clientId: a client id from the ServiceAccount's annotations {NOT_BUILT}; name the Secret that holds it")
-    tenant = _tenant(spec, auth, namespace)
-    if tenant is None:
-        raise Rejected(f"{FIELD}.tenantId: a tenant from the ServiceAccount's annotations {NOT_BUILT}; name it here")
-    return Principal(tenant, key_ref(f"{_AUTH}.clientId", auth.client_id, namespace))
+def _client(auth: AzureAuth, namespace: str) -> KeyRef | None:
+    return key_ref(f"{_AUTH}.clientId", auth.client_id, namespace) if auth.client_id else None
 
 
 def _tenant(spec: AzureKeyVault, auth: AzureAuth, namespace: str) -> str | KeyRef | None:

@@ -29,7 +29,8 @@ class AwsAuth(Spec):
     """Who logs in to AWS."""
 
     service_account_ref: ServiceAccountRef | None = None
-    """ServiceAccount whose token is exchanged for the role in its annotation eks.amazonaws.com/role-arn (IRSA)."""
+    """ServiceAccount whose token is exchanged for the role in its annotation eks.amazonaws.com/role-arn (IRSA), or for role
+    where it has none."""
 
     secret_ref: AwsSecretRef | None = None
     """Credentials from Kubernetes Secrets."""
@@ -54,14 +55,15 @@ class AwsSecretsManager(Spec):
     """Region of the secrets, such as eu-west-1."""
 
     role: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    """ARN of a role to assume with the credentials of auth."""
+    """ARN of a role to assume with the credentials of auth. Beside serviceAccountRef: on top of the role in the
+    ServiceAccount's annotation; where there is none, the role that its token is exchanged for."""
 
     external_id: Annotated[str, Field(min_length=2, max_length=1224)] | None = Field(default=None, alias="externalID")
-    """External id for assuming the role. Needs auth: under the operator's own identity it is keyturn/, the cluster's id and
-    the namespace of the ManagedSecret, so that no tenant can pose as another."""
+    """External id for assuming the role, not for exchanging a token for it. Needs auth: under the operator's own identity it is
+    keyturn/, the cluster's id and the namespace of the ManagedSecret, so that no tenant can pose as another."""
 
     session_tags: list[AwsTag] | None = Field(default=None, max_length=50)
-    """Tags of the session in which the role is assumed."""
+    """Tags of the session in which the role is assumed, on top of another where a token is exchanged."""
 
     prefix: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Put before every key."""

@@ -15,7 +15,8 @@ class AzureAuth(Spec):
     """Credentials of a service principal, or the ids of an identity, from Kubernetes Secrets."""
 
     client_id: SecretKeyRef | None = None
-    """The client id of the service principal or identity."""
+    """The client id of the service principal or identity. Left out beside serviceAccountRef: the one in the ServiceAccount's
+    annotation azure.workload.identity/client-id."""
 
     tenant_id: SecretKeyRef | None = None
     """The tenant id, where tenantId does not say it."""
@@ -34,7 +35,8 @@ class AzureKeyVault(Spec):
     """Address of the vault, such as https://shop.vault.azure.net. Its host must end as the vaults of the environment do."""
 
     tenant_id: Text | None = None
-    """Tenant to log in to."""
+    """Tenant to log in to. Left out beside serviceAccountRef, here and in authSecretRef: the one in the ServiceAccount's
+    annotation azure.workload.identity/tenant-id."""
 
     auth_type: Literal["ServicePrincipal", "ManagedIdentity", "WorkloadIdentity"] | None = None
     """ServicePrincipal: credentials from authSecretRef. WorkloadIdentity: a token of serviceAccountRef. ManagedIdentity: the

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from keyturn.decide.annotated import aws_roles
 from keyturn.decide.audience import RENEW_AT
-from keyturn.model.aws import AssumedRole, KeysLogin, TenantLogin
-from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
+from keyturn.model.aws import AUDIENCE, AssumedRole, KeysLogin
+from keyturn.model.errors import AuthFailed, ProviderError, Rejected, Throttled, Unavailable
 from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount
 from keyturn.ports import References, TenantTokens
 from keyturn.providers.aws_channel import Channel
 from keyturn.providers.aws_wire import Pass, Reply, failure
@@ -22,8 +24,6 @@ from keyturn.providers.aws_wire import Pass, Reply, failure
 if TYPE_CHECKING:
     from keyturn.providers.aws_sdk import Chain
 
-AUDIENCE: Final = "sts.amazonaws.com"
-"""Of the token that a role's trust policy asks for."""
 SESSION_S: Final = 3600
 """The life of a session, which every role allows."""
 SPREAD: Final = 0.1
@@ -101,32 +101,65 @@ class Own:
         return "the operator's own identity"
 
 
-class Tenant:
+class Federated:
     """A ServiceAccount of this cluster, whose token AWS's STS takes for a role."""
 
-    def __init__(self, login: TenantLogin, tokens: TenantTokens, sts: Channel) -> None:
-        self._login = login
+    def __init__(self, who: ServiceAccount, role: str, tokens: TenantTokens, sts: Channel) -> None:
+        self._who = who
+        self._role = role
         self._tokens = tokens
         self._sts = sts
 
     async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:  # noqa: ARG002  # it is, always
-        token = await self._tokens.abroad(self._login.who, AUDIENCE)
         asked = {
-            "RoleArn": self._login.role,
-            "RoleSessionName": _session_name(f"{self._login.who.namespace}-{self._login.who.name}"),
-            "WebIdentityToken": token.secret.reveal().decode(),
+            "RoleArn": self._role,
+            "RoleSessionName": _session_name(_name_of(self._who)),
+            "WebIdentityToken": await self._token(),
             "DurationSeconds": SESSION_S,
         }
         reply = await self._sts.ask("assume_role_with_web_identity", asked, None)
         if not reply.is_success:
-            raise _refusal(reply, f"let {self._login.who} be the role {self._login.role}", "the role's trust policy and its OIDC provider")
+            raise _refusal(reply, f"let {self._who} be the role {self._role}", "the role's trust policy and its OIDC provider")
         return _granted(reply, now_s, chance)
 
     async def close(self) -> None:
         await self._sts.close()
 
+    async def _token(self) -> str:
+        try:
+            return (await self._tokens.abroad(self._who, AUDIENCE)).secret.reveal().decode()
+        except Rejected as rejected:
+            problem = str(rejected)
+        raise AuthFailed(problem)
+
     def __str__(self) -> str:
-        return f"{self._login.who} as the role {self._login.role}"
+        return f"{self._who} as the role {self._role}"
+
+
+class Tenant:
+    """A ServiceAccount as the role that it is annotated with at that time, and in the role that was ``asked`` for on top of that.
+
+    Where it is annotated with none, it is the role that was asked for.
+    """
+
+    def __init__(self, who: ServiceAccount, asked: AssumedRole | None, tokens: TenantTokens, sts: Channel) -> None:
+        self._who = who
+        self._asked = asked
+        self._tokens = tokens
+        self._sts = sts
+
+    async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:
+        role, on_top = aws_roles(self._who, await self._tokens.annotations(self._who), self._asked)
+        way_in: Entrance = Federated(self._who, role, self._tokens, self._sts)
+        if on_top is not None:
+            way_in = Role(way_in, on_top, _name_of(self._who), self._sts)
+        return await way_in.log_in(now_s, chance, is_anew=is_anew)
+
+    async def close(self) -> None:
+        await self._sts.close()
+
+    def __str__(self) -> str:
+        return f"{self._who} in the role {self._asked.arn}" if self._asked else f"{self._who} as the role in its annotation"
 
 
 class Role:
@@ -162,6 +195,10 @@ class Role:
 
     def __str__(self) -> str:
         return f"{self._base} in the role {self._role.arn}"
+
+
+def _name_of(who: ServiceAccount) -> str:
+    return f"{who.namespace}-{who.name}"
 
 
 def _session_name(text: str) -> str:

@@ -55,7 +55,7 @@ def _entrance(config: AwsConfig, references: References, tokens: TenantTokens | 
                 raise Rejected(
                     "spec.provider.awsSecretsManager.auth.serviceAccountRef: its token is made by an operator in its cluster; use secretRef"
                 )
-            base = Tenant(config.login, tokens, sts)
+            return Tenant(config.login.who, config.role, tokens, sts)
         case other:
             assert_never(other)
     return Role(base, config.role, namespace, sts) if config.role else base

@@ -5,7 +5,6 @@ A tenant's ServiceAccount is asked for by TokenRequest, with the one audience th
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +15,7 @@ from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ClientSecretCredential, ManagedIdentityCredential
 
+from keyturn.decide.annotated import azure_client, azure_tenant
 from keyturn.model.azure import (
     EXCHANGE,
     AzureConfig,
@@ -25,6 +25,7 @@ from keyturn.model.azure import (
     Principal,
     SecretLogin,
     TenantLogin,
+    is_client,
     is_tenant,
 )
 from keyturn.model.errors import AuthFailed, Rejected
@@ -42,7 +43,6 @@ AUTHORITIES: Final = {
     "ChinaCloud": "login.chinacloudapi.cn",
     "GermanCloud": "login.microsoftonline.de",
 }
-_CLIENT: Final = re.compile("[0-9A-Za-z-]{1,64}", re.ASCII)
 _LARGEST_TOKEN: Final = 64 << 10
 
 # Nothing is asked twice by the SDK: what comes again, and when, is the guard's business.
@@ -78,7 +78,7 @@ class Entrance:
                 return f"the client secret in {secret}, key {secret.key}"
             case CertificateLogin(_, certificate):
                 return f"the certificate in {certificate}, key {certificate.key}"
-            case TenantLogin(_, who):
+            case TenantLogin(who):
                 return f"the token of {who}"
             case ManagedLogin():
                 return "the operator's managed identity"
@@ -100,9 +100,8 @@ class Entrance:
                 made: Any = ClientSecretCredential(*await self._ids(principal), word, **more)
             case CertificateLogin(principal, certificate):
                 made = await self._by_certificate(principal, certificate, more)
-            case TenantLogin(principal, who):
-                assertion = await self._token_of(who)
-                made = ClientAssertionCredential(*await self._ids(principal), func=_giving(assertion), **more)
+            case TenantLogin():
+                made = await self._by_token(login, more)
             case OwnLogin():
                 made = ClientAssertionCredential(*await self._own_ids(login), func=_giving(await _own_token()), **more)
             case ManagedLogin(client_id):
@@ -114,14 +113,16 @@ class Entrance:
         stack.push_async_callback(made.close)
         return made
 
-    async def _token_of(self, who: ServiceAccount) -> str:
+    async def _by_token(self, login: TenantLogin, more: Mapping[str, Any]) -> Any:
         if self._tokens is None:
-            raise AuthFailed(f"a token of {who} is made by the operator, in its cluster")
-        try:
-            return (await self._tokens.abroad(who, EXCHANGE)).secret.reveal().decode("ascii")
-        except Rejected as rejected:
-            problem = str(rejected)
-        raise AuthFailed(problem)
+            raise AuthFailed(f"a token of {login.who} is made by the operator, in its cluster")
+        # Nobody needs the right to look where the spec says all.
+        is_told = login.tenant is not None and login.client_id is not None
+        noted = {} if is_told else await self._tokens.annotations(login.who)
+        tenant = await self._tenant(login.tenant) if login.tenant else azure_tenant(login.who, noted)
+        client = await self._client(login.client_id) if login.client_id else azure_client(login.who, noted)
+        assertion = await _token_of(login.who, self._tokens)
+        return ClientAssertionCredential(tenant, client, func=_giving(assertion), **more)
 
     async def _by_certificate(self, principal: Principal, kept: KeyRef, more: Mapping[str, Any]) -> Any:
         pem = await self._references.read(kept)
@@ -150,7 +151,7 @@ class Entrance:
 
     async def _client(self, kept: KeyRef) -> str:
         found = _text(await self._references.read(kept), kept)
-        if not _CLIENT.fullmatch(found):
+        if not is_client(found):
             raise AuthFailed(f"{kept}, key {kept.key}, holds no client id")
         return found
 
@@ -176,9 +177,17 @@ def _text(value: Sensitive, kept: KeyRef) -> str:
 
 def _own(name: str) -> str:
     found = os.environ.get(name, "")
-    if not (is_tenant(found) if name == "AZURE_TENANT_ID" else _CLIENT.fullmatch(found)):
+    if not (is_tenant(found) if name == "AZURE_TENANT_ID" else is_client(found)):
         raise AuthFailed(f"the operator has no workload identity: {name} is not set; label its pod and annotate its ServiceAccount for it")
     return found
+
+
+async def _token_of(who: ServiceAccount, tokens: TenantTokens) -> str:
+    try:
+        return (await tokens.abroad(who, EXCHANGE)).secret.reveal().decode("ascii")
+    except Rejected as rejected:
+        problem = str(rejected)
+    raise AuthFailed(problem)
 
 
 async def _own_token() -> str:

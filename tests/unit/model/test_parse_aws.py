@@ -45,9 +45,13 @@ def test_without_auth_an_administrators_provider_is_the_operator_itself() -> Non
     assert order.references == frozenset()
 
 
-def test_a_service_account_is_the_role_that_is_named() -> None:
-    order = parse(auth=ACCOUNT, role=ROLE)
-    assert order.config == AwsConfig("eu-west-1", TenantLogin(ServiceAccount("shop", "app"), ROLE))
+def test_a_service_account_may_be_told_a_role_and_what_is_on_top_of_its_own() -> None:
+    who = TenantLogin(ServiceAccount("shop", "app"))
+    assert parse(auth=ACCOUNT).config == AwsConfig("eu-west-1", who)
+    assert parse(auth=ACCOUNT, role=ROLE).config == AwsConfig("eu-west-1", who, AssumedRole(ROLE))
+    order = parse(auth=ACCOUNT, role=ROLE, externalID="me", sessionTags=[{"key": "a", "value": ""}])
+    assert order.config == AwsConfig("eu-west-1", who, AssumedRole(ROLE, "me", (("a", ""),)))
+    assert order.references == frozenset()
 
 
 def test_a_role_is_assumed_by_whoever_has_keys_with_external_id_and_tags() -> None:
@@ -80,9 +84,8 @@ def test_every_region_is_one(region: str) -> None:
             {"auth": KEYS, "role": ROLE, "sessionTags": [{"key": "a", "value": ""}, {"key": "A", "value": ""}]},
             "sessionTags[1].key: is there",
         ),
-        ({"auth": ACCOUNT}, f"role: to read it from the ServiceAccount's annotation {NOT_BUILT}"),
-        ({"auth": ACCOUNT, "role": ROLE, "externalID": "me"}, f"externalID: beside serviceAccountRef {NOT_BUILT}"),
-        ({"auth": ACCOUNT, "role": ROLE, "sessionTags": [{"key": "a", "value": ""}]}, f"sessionTags: beside serviceAccountRef {NOT_BUILT}"),
+        ({"auth": ACCOUNT, "externalID": "me"}, "externalID and sessionTags need a role to assume"),
+        ({"auth": ACCOUNT, "role": "shop"}, "role: is no ARN"),
         ({"auth": {"serviceAccountRef": {"name": "app", "namespace": "other"}}, "role": ROLE}, "namespace"),
         ({}, "auth is needed in a SecretProvider"),
     ],

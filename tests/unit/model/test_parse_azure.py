@@ -54,8 +54,22 @@ HERE = Principal(TENANT, key("id"))
                 "serviceAccountRef": {"name": "reader"},
                 "authSecretRef": {"clientId": ref("id")},
             },
-            TenantLogin(HERE, ServiceAccount("shop", "reader")),
+            TenantLogin(ServiceAccount("shop", "reader"), TENANT, key("id")),
             {key("id")},
+        ),
+        (
+            {
+                "authType": "WorkloadIdentity",
+                "serviceAccountRef": {"name": "reader"},
+                "authSecretRef": {"clientId": ref("id"), "tenantId": ref("tenant")},
+            },
+            TenantLogin(ServiceAccount("shop", "reader"), key("tenant"), key("id")),
+            {key("id"), key("tenant")},
+        ),
+        (
+            {"authType": "WorkloadIdentity", "serviceAccountRef": {"name": "reader"}},
+            TenantLogin(ServiceAccount("shop", "reader")),
+            set(),
         ),
     ],
 )
@@ -121,11 +135,6 @@ def test_a_vault_is_one_host_of_its_cloud(url: str, environment: str | None, vau
         ({"authSecretRef": PRINCIPAL | {"clientCertificate": ref("pem")}}, "shop", "either clientSecret or clientCertificate"),
         ({}, "", f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}"),
         ({"authSecretRef": PRINCIPAL, "authType": "ManagedIdentity"}, "", "authSecretRef: ManagedIdentity takes no client secret"),
-        (
-            {"authSecretRef": {}, "authType": "WorkloadIdentity", "serviceAccountRef": {"name": "reader"}},
-            "shop",
-            f"authSecretRef.clientId: a client id from the ServiceAccount's annotations {NOT_BUILT}",
-        ),
         ({"serviceAccountRef": {"name": "reader"}}, "shop", "serviceAccountRef needs authType WorkloadIdentity"),
     ],
 )
@@ -133,8 +142,3 @@ def test_what_would_reach_too_far_is_refused(spec: dict[str, Any], home: str, sa
     with pytest.raises(Rejected, match=r"spec\.provider\.azureKeyVault") as refused:
         parse(home, **({"tenantId": TENANT, "authSecretRef": PRINCIPAL} | spec))
     assert says in str(refused.value)
-
-
-def test_no_tenant_is_no_log_in_of_a_service_account() -> None:
-    with pytest.raises(Rejected, match=f"tenantId: a tenant from the ServiceAccount's annotations {NOT_BUILT}"):
-        parse(authType="WorkloadIdentity", serviceAccountRef={"name": "reader"}, authSecretRef={"clientId": ref("id")})
