@@ -48,7 +48,7 @@ class Clouds:
         self.azure = self._stack.enter_context(Cloud())
         self.vault = self.azure.vault("shop")
         self._loop = self._stack.enter_context(elsewhere())
-        self.aws = Front(self._loop, tls=self._serving(*_AWS))
+        self.aws = Front(self._loop, tls=self.serving(*_AWS))
         self.services = TokenServices()
         self.google = GoogleSecrets(self.services.who, project=PROJECT)
         self.there(self._start())
@@ -104,7 +104,7 @@ class Clouds:
         await self.google.start(leaf.private_key_pem.bytes(), b"".join(each.bytes() for each in leaf.cert_chain_pems))
         self._runner = web.AppRunner(self.services.app(), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, 0, ssl_context=self._serving(*_TOKENS)).start()
+        await web.TCPSite(self._runner, LOOPBACK, 0, ssl_context=self.serving(*_TOKENS)).start()
         [(_, self._tokens_port)] = [address[:2] for address in self._runner.addresses]
 
     async def _stop(self) -> None:
@@ -121,7 +121,7 @@ class Clouds:
         else:
             await self.aws.do("PutSecretValue", SecretId=key, **made)
 
-    def _serving(self, *hosts: str) -> ssl.SSLContext:
+    def serving(self, *hosts: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.azure.authority.issue_cert(*hosts).configure_cert(context)
         return context
