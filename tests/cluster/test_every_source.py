@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,14 @@ from canary import Canary
 from cluster.api import ApiError, Json
 from cluster.clouds import NAMES, Clouds, CloudShop
 from cluster.process import Operator
-from cluster.shop import Shop, cluster_provider, managed_secret
+from cluster.shop import Shop, cluster_provider, fake, managed_secret, secret_provider
 from cluster.tenants import Tenants
 from cluster.vaults import LOOPBACK_TOO, VaultShop
 from controlplane.installation import ROOT
 from controlplane.plane import ControlPlane
 
+RESIDENT_MIB = 170
+REFRESHING_S = 10.0
 KEY, MEMBER = "db", "password"
 DATA = [{"secretKey": MEMBER, "remoteRef": {"key": KEY, "property": MEMBER}}]
 SOURCES = ("env", "file", "database", *NAMES, "vault", "kubernetes")
@@ -55,6 +58,11 @@ class Sources:
             cloud_shop.renew(cloud)
             cloud_shop.provider(cloud, cloud_shop.by_credential(cloud))
             self.refs[cloud] = shop.provider
+
+    def add_fake(self) -> None:
+        """The ninth, whose value everybody may see."""
+        self._shop.api.create(secret_provider(self._shop.namespace, "fake", fake(**{KEY: '{"password": "nobody"}'})))
+        self.values["fake"], self.refs["fake"] = "nobody", {"kind": "SecretProvider", "name": "fake"}
 
     def close(self) -> None:
         for source in ("env", "database"):
@@ -115,3 +123,21 @@ def test_one_manifest_syncs_from_every_source_with_nothing_changed_but_its_provi
         assert spec["data"] == DATA
         assert operator.readiness() == "ok"
     assert not any(record["level"] in {"error", "raw"} for record in operator.records()), operator.story(30)
+
+
+def test_all_nine_providers_in_use_fit_into_the_memory_that_is_promised(
+    own_home: ControlPlane, own_shop: Shop, sources: Sources, tmp_path: Path, canary: Canary
+) -> None:
+    sources.add_fake()
+    with running(own_home, tmp_path, sources, canary) as operator:
+        alone = operator.resident_kib()
+        for source, ref in sources.refs.items():
+            own_shop.api.create(managed_secret(own_shop.namespace, source, ref, {}, data=DATA, refreshInterval="1s"))
+        for source, value in sources.values.items():
+            own_shop.wait(source, deadline_s=60)
+            assert own_shop.data(source) == {MEMBER: value}
+        time.sleep(REFRESHING_S)
+        resident = operator.resident_kib()
+    print(f"{alone / 1024:.0f} MiB before the first provider, {resident / 1024:.0f} MiB with {len(sources.refs)} in use")
+    assert len(sources.refs) == 9
+    assert resident <= RESIDENT_MIB * 1024
