@@ -28,7 +28,7 @@ a tenth of a start's CPU time went there.
 
 LARGE_BUFFER = 128 << 10
 """Bytes; glibc's own limit before it raises it."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 class Duration(click.ParamType[float]):
@@ -201,6 +201,7 @@ def _give_memory_back() -> None:
     if mallopt is not None:  # other C libraries give back by themselves
         mallopt(_M_MMAP_THRESHOLD, LARGE_BUFFER)
         mallopt(_M_TRIM_THRESHOLD, LARGE_BUFFER)
+        mallopt(_M_ARENA_MAX, 2)  # each thread has one of its own by default, though one of them works at a time
 
 
 def _check_terms(settings: Settings) -> None:
