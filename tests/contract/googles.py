@@ -15,8 +15,9 @@ import trustme
 from aiohttp import web
 
 from contract.servers import elsewhere
+from keyturn.decide.address import AddressRules
 from keyturn.model.errors import AuthFailed, ProviderError
-from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, GoogleLogin, GooglePlaces, KeyLogin
+from keyturn.model.google import AmbientLogin, FederatedLogin, FileLogin, GoogleConfig, GoogleLogin, GooglePlaces, KeyLogin
 from keyturn.model.ids import Carrier, KeyRef, ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
@@ -33,6 +34,11 @@ AUDIENCE = "//iam.googleapis.com/projects/424242/locations/global/workloadIdenti
 ISSUER = "https://cluster.test"
 PROSE = "kt-canary-prose"
 LOOPBACK = "127.0.0.1"
+SECRETS, REGIONAL = "secretmanager.googleapis.com", "secretmanager.europe-west3.rep.googleapis.com"
+TOKENS = ("oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com")
+HOSTS = (SECRETS, REGIONAL, *TOKENS)
+"""What a connection by name comes to, by a proxy."""
+ACCOUNT = "orders@shop.iam.gserviceaccount.com"
 _numbers = itertools.count(1)
 
 
@@ -45,7 +51,7 @@ def signer(name: str) -> Signer:
 @cache
 def authority() -> tuple[trustme.CA, trustme.LeafCert]:
     made = trustme.CA()
-    return made, made.issue_cert("localhost", LOOPBACK)
+    return made, made.issue_cert("localhost", LOOPBACK, *HOSTS)
 
 
 @dataclass
@@ -55,11 +61,15 @@ class Rig:
     folder: Path
     services: TokenServices = field(default_factory=TokenServices)
     now_s: float = 1000.0
+    rules: AddressRules = field(default_factory=AddressRules)
     secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
     reads: list[KeyRef] = field(default_factory=list)
     made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
     opened: list[GoogleProvider] = field(default_factory=list)
     uids: dict[ServiceAccount, str] = field(default_factory=dict)
+    notes: dict[ServiceAccount, dict[str, str]] = field(default_factory=dict)
+    claims: dict[str, Any] = field(default_factory=dict)
+    """What the cluster's tokens say else than they should."""
 
     async def start(self) -> None:
         """In a loop of its own, so that the servers' tasks are none of the provider's."""
@@ -101,7 +111,10 @@ class Rig:
             f"https://{LOOPBACK}:{secure}/v1/token",
             f"http://{LOOPBACK}:{plain}",
             str(self.folder / "ca.pem"),
+            f"https://{LOOPBACK}:{secure}",
         )
+        self.ports = {SECRETS: int(self.cloud.target.rpartition(":")[2]), REGIONAL: int(self.regional.target.rpartition(":")[2])}
+        self.ports |= dict.fromkeys(TOKENS, secure)
 
     async def stop(self) -> None:
         for provider in self.opened:
@@ -131,11 +144,11 @@ class Rig:
     async def abroad(self, who: ServiceAccount, audience: str) -> TenantToken:
         self.made.append((who, audience))
         subject = f"system:serviceaccount:{who.namespace}:{who.name}"
-        token = signer("cluster").sign({"iss": ISSUER, "sub": subject, "aud": [audience]})
+        token = signer("cluster").sign({"iss": ISSUER, "sub": subject, "aud": [audience]} | self.claims)
         return TenantToken(Sensitive.of(token), self.uids.get(who, "1"), 600.0)
 
     async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
-        return {}
+        return self.notes.get(who, {})
 
     # -- log-ins ----------------------------------------------------------------------------------------------------------------
 
@@ -153,8 +166,11 @@ class Rig:
     def open(self, login: GoogleLogin | None = None, *, location: str = "", namespace: str = "shop", may_write: bool = True) -> Any:
         """A provider; with a namespace a tenant's, else an admin's."""
         config = GoogleConfig("shop", login or self.key_login(), location)
-        space = "" if isinstance(config.login, AmbientLogin) else namespace
-        provider = opened(config, self.places, self, self, Room(), space, may_write=may_write, clock=lambda: self.now_s, chance=lambda: 0.0)
+        space = "" if isinstance(config.login, AmbientLogin | FileLogin) else namespace
+        rules = self.rules if space else None
+        provider = opened(
+            config, self.places, rules, self, self, Room(), space, may_write=may_write, clock=lambda: self.now_s, chance=lambda: 0.0
+        )
         self.opened.append(provider)
         return provider
 

@@ -4,26 +4,28 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contract.googles import AUDIENCE, Rig, get, rigged, text
+from contract.googles import ACCOUNT, AUDIENCE, Rig, get, rigged, text
 from contract.kubes import Cluster, cluster
 from controlplane.plane import ControlPlane
 from keyturn.decide.address import AddressRules
 from keyturn.decide.audience import audiences
 from keyturn.decide.reach import Reach
 from keyturn.model.errors import AccessDenied, AuthFailed, Rejected
-from keyturn.model.google import FederatedLogin, GoogleConfig
+from keyturn.model.google import ClusterLogin, FederatedLogin, GoogleConfig, GoogleLogin, cluster_audience
 from keyturn.model.ids import Kind
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.order import ProviderOrder
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
 from keyturn.providers.google import GoogleProvider
+from keyturn.providers.google_login import ANNOTATION
 from keyturn.providers.google_open import opened
 from keyturn.providers.registry import Home, Surroundings, build
 from keyturn.providers.room import Room
@@ -55,9 +57,20 @@ def subject(here: Cluster, name: str) -> str:
     return f"principal:{AUDIENCE}/subject/system:serviceaccount:{here.namespace}:{name}"
 
 
+def annotate(here: Cluster, name: str, account: str) -> None:
+    path = f"/api/v1/namespaces/{here.namespace}/serviceaccounts/{name}"
+    made = here.call("GET", path)
+    made["metadata"]["annotations"] = {ANNOTATION: account}
+    here.call("PUT", path, made)
+
+
 def tenant(here: Cluster, rig: Rig, name: str, audience: str = AUDIENCE) -> GoogleProvider:
-    config = GoogleConfig("shop", FederatedLogin(ServiceAccount(here.namespace, name), audience))
-    provider = opened(config, rig.places, rig, here.tokens, Room(), here.namespace, may_write=False)
+    return tenant_by(here, rig, FederatedLogin(ServiceAccount(here.namespace, name), audience))
+
+
+def tenant_by(here: Cluster, rig: Rig, login: GoogleLogin) -> GoogleProvider:
+    config = GoogleConfig("shop", login)
+    provider = opened(config, rig.places, AddressRules(), rig, here.tokens, Room(), here.namespace, may_write=False)
     rig.opened.append(provider)
     return provider
 
@@ -86,6 +99,28 @@ async def test_google_sees_a_token_of_ten_minutes_that_is_worth_nothing_at_the_a
     assert claims["exp"] - claims["iat"] == 600
     status, _ = await asyncio.to_thread(here.plane.request, "GET", "/api", None, token)
     assert status == 401
+
+
+async def test_an_account_stands_in_for_the_google_account_that_its_annotation_names(here: Cluster, rig: Rig) -> None:
+    await asyncio.to_thread(here.account, "one")
+    rig.seed("db", b"kt-canary-db")
+    rig.cloud.grant(ACCOUNT, "accessor", "db")
+    rig.services.stand_ins[ACCOUNT] = {subject(here, "one")}
+    assert isinstance(await get(tenant(here, rig, "one"), "db"), AccessDenied)
+    await asyncio.to_thread(annotate, here, "one", ACCOUNT)
+    assert await text(tenant(here, rig, "one"), "db") == b"kt-canary-db"
+
+
+async def test_a_cluster_of_gkes_gives_tokens_for_its_projects_pool_alone(here: Cluster, rig: Rig) -> None:
+    await asyncio.to_thread(here.account, "one")
+    rig.seed("db", b"kt-canary-db")
+    pool = cluster_audience("shop-1", "europe-west3", "prod")
+    rig.services.pools[pool] = replace(rig.services.pools[AUDIENCE], audiences=("shop-1.svc.id.goog",))
+    rig.cloud.grant(f"principal:{pool}/subject/system:serviceaccount:{here.namespace}:one", "accessor", "db")
+    login = ClusterLogin(ServiceAccount(here.namespace, "one"), "shop-1", "europe-west3", "prod")
+    assert await text(tenant_by(here, rig, login), "db") == b"kt-canary-db"
+    [(_, form)] = rig.services.asked
+    assert audiences(Sensitive.of(form["subject_token"])) == ("shop-1.svc.id.goog",)
 
 
 async def test_the_api_servers_own_audience_and_an_account_that_is_not_there_get_no_token(here: Cluster, rig: Rig) -> None:

@@ -109,6 +109,56 @@ BASES: Mapping[str, tuple[Kind, Json]] = {
             }
         },
     ),
+    "google cluster": (
+        SP,
+        {
+            "provider": {
+                "googleSecretManager": {
+                    "projectID": "shop",
+                    "auth": {
+                        "workloadIdentity": {
+                            "serviceAccountRef": {"name": "shop"},
+                            "clusterProjectID": "shop",
+                            "clusterLocation": "europe-west3",
+                            "clusterName": "prod",
+                        }
+                    },
+                }
+            }
+        },
+    ),
+    "google config": (
+        SP,
+        {
+            "provider": {
+                "googleSecretManager": {
+                    "projectID": "shop",
+                    "auth": {
+                        "workloadIdentityFederation": {
+                            "credConfig": {"name": "c", "key": "k"},
+                            "externalTokenEndpoint": "https://tokens.test/oidc?audience=google",
+                        }
+                    },
+                }
+            }
+        },
+    ),
+    "google aws": (
+        SP,
+        {
+            "provider": {
+                "googleSecretManager": {
+                    "projectID": "shop",
+                    "auth": {
+                        "workloadIdentityFederation": {
+                            "audience": GOOGLE_POOL,
+                            "awsSecurityCredentials": {"region": "eu-west-1", "awsCredentialsSecretRef": {"name": "aws"}},
+                        }
+                    },
+                }
+            }
+        },
+    ),
     "vault": (
         SP,
         {"provider": {"hashicorpVault": {"server": "https://vault.vault.svc:8200", "auth": {"tokenSecretRef": REF}}}},

@@ -104,6 +104,13 @@ CASES: Final[tuple[Case, ...]] = (
         "exactly one of serviceAccountRef, credConfig and awsSecurityCredentials is needed",
         where=f"{_GOOGLE}.auth.workloadIdentityFederation",
     ),
+    Case(
+        "google config",
+        f"{_GOOGLE}.auth.workloadIdentityFederation.externalTokenEndpoint",
+        "http://tokens.test/a?b=c",
+        "https://user:word@tokens.test/",
+        "must be an https:// address without user or fragment",
+    ),
     # Vault
     Case("vault", f"{_VAULT}.server", "http://v:8200/base", "v:8200", "must be an https:// address"),
     required("vault", f"{_VAULT}.auth", {"tokenSecretRef": REF}),

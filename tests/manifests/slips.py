@@ -12,7 +12,9 @@ from manifests.case import put
 
 _NOT_BUILT = "is not available in this version of Keyturn"
 _FAKE = {"key": "a", "value": "b"}
-_AUDIENCE = "provider.googleSecretManager.auth.workloadIdentityFederation.audience"
+_CLUSTER = "provider.googleSecretManager.auth.workloadIdentity"
+_FEDERATION = "provider.googleSecretManager.auth.workloadIdentityFederation"
+_AUDIENCE = f"{_FEDERATION}.audience"
 _ITEM = {"configMap": {"name": "t", "items": [{"key": "a"}]}}
 
 
@@ -81,6 +83,12 @@ SLIPS: Final[tuple[Slip, ...]] = (
         Slip("google federation", _AUDIENCE, audience, "is not the full name of a pool's provider")
         for audience in ("//iam", "https://kubernetes.default.svc", "vault", f"{GOOGLE_POOL}/../x")
     ),
+    Slip("google cluster", f"{_CLUSTER}.clusterProjectID", "123456789012", "is no id of a project"),
+    Slip("google cluster", f"{_CLUSTER}.clusterLocation", "evil.test/", "is no region or zone of Google Cloud"),
+    Slip("google cluster", f"{_CLUSTER}.clusterName", "prod/../x", "cannot be a cluster's name"),
+    Slip("google config", _AUDIENCE, "vault", "is none that Google's token service has"),
+    Slip("google federation", f"{_FEDERATION}.externalTokenEndpoint", "https://tokens.test", "is for credConfig alone"),
+    Slip("google aws", f"{_FEDERATION}.awsSecurityCredentials.region", "evil.test/", "is no region of AWS"),
     Slip("aws", "provider.awsSecretsManager.region", "eu-west-1.evil.test/", "is no region of AWS"),
     Slip("aws", "provider.awsSecretsManager.role", "shop", "is no ARN of a role"),
     Slip("aws", "provider.awsSecretsManager.prefix", "a b", "has characters that no name of a secret has"),

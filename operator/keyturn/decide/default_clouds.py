@@ -4,6 +4,7 @@ Total, as ``defaults`` is. Where no credential is named it is the identity that 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from keyturn.model import aws, azure, google
@@ -55,7 +56,7 @@ def _azure_login(environment: Environment) -> azure.AzureLogin:
 
 
 def google_config(environment: Environment) -> google.GoogleConfig:
-    """By the key in a file, or as whoever the metadata server says that the process is. Raises `Rejected`."""
+    """By the credentials in a file, or as whoever the metadata server says that the process is. Raises `Rejected`."""
     project = _first(environment, "GCP_PROJECT_ID", "GOOGLE_CLOUD_PROJECT")
     if not google.is_project(project):
         told = "is no id or number of a project" if project else "is needed with SECRETS_PROVIDER=google_secret_manager"
@@ -63,8 +64,20 @@ def google_config(environment: Environment) -> google.GoogleConfig:
     location = _first(environment, "GCP_LOCATION")
     if location and not google.is_location(location):
         raise Rejected("GCP_LOCATION: is no region of Google Cloud; set it to one such as europe-west3, or unset it for global secrets")
-    key = _file(environment, "GOOGLE_APPLICATION_CREDENTIALS")
-    return google.GoogleConfig(project, google.KeyLogin(key) if key else google.AmbientLogin(), location)
+    file = google_file(environment)
+    return google.GoogleConfig(project, google.FileLogin(file) if file else google.AmbientLogin(), location)
+
+
+def google_file(environment: Environment) -> KeyRef | None:
+    """The file with the process's own credentials for Google, where it names one."""
+    return _file(environment, "GOOGLE_APPLICATION_CREDENTIALS")
+
+
+def google_places(environment: Environment) -> google.GooglePlaces:
+    """Google's services as this process comes to them: by whom its environment trusts, and the metadata server that it names."""
+    metadata = _first(environment, "GCE_METADATA_HOST")
+    places = google.GooglePlaces(authority=_first(environment, "SSL_CERT_FILE"))
+    return replace(places, metadata=f"http://{metadata}") if metadata else places
 
 
 def _first(environment: Environment, *names: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import Carrier, KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.specs_google import ConfigMapRef, SecretRef
 from keyturn.model.specs_types import CAProvider, SecretKeyRef, ServiceAccountRef
 from keyturn.model.tenant import ServiceAccount
 
@@ -21,6 +22,11 @@ def key_ref(field: str, ref: SecretKeyRef | CAProvider, namespace: str, default:
     carrier = Carrier(ref.type) if isinstance(ref, CAProvider) else Carrier.SECRET
     if not (key := ref.key or default):
         raise Rejected(f"{field}.key: is needed; name the key of the Secret that holds it")
+    return KeyRef(carrier, _namespace(field, ref.namespace, namespace), ref.name, key)
+
+
+def key_of(field: str, carrier: Carrier, ref: ConfigMapRef | SecretRef, key: str, namespace: str) -> KeyRef:
+    """The same for a key of an object whose kind the field decides. Raises `Rejected`."""
     return KeyRef(carrier, _namespace(field, ref.namespace, namespace), ref.name, key)
 
 

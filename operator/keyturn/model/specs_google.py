@@ -9,7 +9,7 @@ from pydantic import Field
 
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec, one_of
-from keyturn.model.specs_types import DataKey, NamespaceName, SecretKeyRef, ServiceAccountRef, Subdomain, Text, Url
+from keyturn.model.specs_types import DataKey, NamespaceName, SecretKeyRef, ServiceAccountRef, Subdomain, Text, TokenUrl
 
 
 class GoogleSecretRef(Spec):
@@ -23,16 +23,17 @@ class GoogleWorkloadIdentity(Spec):
     """GKE Workload Identity."""
 
     service_account_ref: ServiceAccountRef
-    """ServiceAccount that is bound to the Google service account in its annotation iam.gke.io/gcp-service-account."""
+    """ServiceAccount whose token is exchanged. Where it has the annotation iam.gke.io/gcp-service-account, that Google service
+    account is logged in as, else the ServiceAccount itself."""
 
     cluster_location: Text | None = None
-    """Location of the cluster. Left out: asked of the metadata server."""
+    """Region or zone of the cluster. Left out: asked of the metadata server."""
 
     cluster_name: Text | None = None
     """Name of the cluster. Left out: asked of the metadata server."""
 
     cluster_project_id: Text | None = Field(default=None, alias="clusterProjectID")
-    """Project of the cluster. Left out: asked of the metadata server."""
+    """Id of the cluster's project, whose pool PROJECT.svc.id.goog the token is for. Left out: asked of the metadata server."""
 
 
 class ConfigMapRef(Spec):
@@ -71,7 +72,8 @@ class GoogleAwsCredentials(Spec):
     """AWS region."""
 
     aws_credentials_secret_ref: SecretRef
-    """Secret with the keys aws_access_key_id, aws_secret_access_key and, where they are temporary, aws_session_token."""
+    """Secret with the keys aws_access_key_id, aws_secret_access_key and, where they are temporary, aws_session_token. They
+    sign a request by which AWS tells Google who they are; none of them is sent to Google, but for aws_session_token."""
 
 
 class GoogleFederation(Spec):
@@ -79,19 +81,22 @@ class GoogleFederation(Spec):
 
     audience: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Audience: the full name of the workload identity pool's provider. Needed with serviceAccountRef and
-    awsSecurityCredentials."""
+    awsSecurityCredentials. With credConfig it takes the place of the one that stands there."""
 
     service_account_ref: ServiceAccountRef | None = None
-    """ServiceAccount whose token is exchanged, where the cluster is the identity provider."""
+    """ServiceAccount whose token is exchanged, where the cluster is the identity provider. Where it has the annotation
+    iam.gke.io/gcp-service-account, that Google service account is logged in as."""
 
     cred_config: ConfigMapRef | None = None
-    """External account configuration, as JSON in a ConfigMap."""
+    """External account configuration, as JSON in a ConfigMap. Its credential_source must be the url that
+    externalTokenEndpoint names: files, programs and the environment are the operator's."""
 
     aws_security_credentials: GoogleAwsCredentials | None = None
     """AWS credentials that are exchanged."""
 
-    external_token_endpoint: Url | None = None
-    """Address of the token source that credConfig must name, as a check."""
+    external_token_endpoint: TokenUrl | None = None
+    """Address that credConfig's credential_source.url must be, and that is asked for the token. It is dialed by the rules for
+    tenants' servers: https, and no address that those rules refuse."""
 
     rules = (
         one_of(

@@ -29,6 +29,11 @@ Url = Annotated[
     Field(min_length=1, max_length=2048),
     pattern("https?://[^/?#@ ]+(/[^?#@ ]*)?", "must be an https:// address without user, query or fragment; correct it"),
 ]
+TokenUrl = Annotated[
+    str,
+    Field(min_length=1, max_length=2048),
+    pattern("https?://[^/?#@ ]+(/[^?#@ ]*([?][^#@ ]*)?)?", "must be an https:// address without user or fragment; correct it"),
+]
 PemBundle = Annotated[str, Field(min_length=1, max_length=262_144, json_schema_extra={"format": "byte"})]
 
 

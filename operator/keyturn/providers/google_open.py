@@ -1,18 +1,36 @@
 """A Google provider put together, without I/O: who logs in by which way."""
 
+import os
 import random
 import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
+from keyturn.decide.address import AddressRules
+from keyturn.decide.default_clouds import google_file
 from keyturn.model.errors import Rejected
-from keyturn.model.google import AmbientLogin, FederatedLogin, GoogleConfig, GoogleLogin, GooglePlaces, KeyLogin
+from keyturn.model.google import (
+    AmbientLogin,
+    AwsLogin,
+    ClusterLogin,
+    ConfigLogin,
+    FederatedLogin,
+    FileLogin,
+    GoogleConfig,
+    GoogleLogin,
+    GooglePlaces,
+    KeyLogin,
+)
 from keyturn.ports import References, TenantTokens
+from keyturn.providers.dial import Dialer
 from keyturn.providers.google import GoogleProvider
-from keyturn.providers.google_login import AmbientEntrance, Entrance, FederatedEntrance, KeyEntrance
+from keyturn.providers.google_config import ConfigEntrance, FileEntrance
+from keyturn.providers.google_login import AwsEntrance, ClusterEntrance, Entrance, FederatedEntrance, KeyEntrance
+from keyturn.providers.google_machine import MachineEntrance
 from keyturn.providers.google_names import Place
 from keyturn.providers.google_session import Session
 from keyturn.providers.google_writer import GoogleWriter
+from keyturn.providers.own_credentials import OwnCredentials
 from keyturn.providers.room import Room
 
 _FIELD: Final = "spec.provider.googleSecretManager.auth"
@@ -21,6 +39,7 @@ _FIELD: Final = "spec.provider.googleSecretManager.auth"
 def opened(
     config: GoogleConfig,
     places: GooglePlaces,
+    rules: AddressRules | None,
     references: References,
     tokens: TenantTokens | None,
     room: Room,
@@ -32,24 +51,39 @@ def opened(
 ) -> GoogleProvider:
     """``namespace`` is a tenant's, whose share of the room it takes; '' for an admin's provider, which stands for itself.
 
-    Raises `Rejected`.
+    ``rules`` are for a tenant's provider, whose token endpoint is dialed by them. Raises `Rejected`.
     """
-    if isinstance(config.login, AmbientLogin) and namespace:
+    if isinstance(config.login, AmbientLogin | FileLogin) and namespace:
         raise Rejected(f"{_FIELD}: the operator's own identity is for a ClusterSecretProvider only; add auth")
     place = Place(config.project, config.location)
-    session = Session(place, _entrance(config.login, places, references, tokens), places, clock=clock, chance=chance)
+    entrance = _entrance(config.login, places, Dialer(rules, namespace), references, tokens)
+    session = Session(place, entrance, places, clock=clock, chance=chance)
     return (GoogleWriter if may_write else GoogleProvider)(place, session, room, namespace or place.parent)
 
 
-def _entrance(login: GoogleLogin, places: GooglePlaces, references: References, tokens: TenantTokens | None) -> Entrance:
+def _entrance(login: GoogleLogin, places: GooglePlaces, dialer: Dialer, references: References, tokens: TenantTokens | None) -> Entrance:
     match login:
         case KeyLogin(key):
             return KeyEntrance(key, references, places)
         case FederatedLogin(who, audience):
-            if tokens is None:
-                raise Rejected(f"{_FIELD}.workloadIdentityFederation: its token is made by the operator in its cluster; use secretRef")
-            return FederatedEntrance(who, audience, tokens, places)
+            return FederatedEntrance(who, audience, _given(tokens, "workloadIdentityFederation.serviceAccountRef"), places)
+        case ClusterLogin():
+            return ClusterEntrance(login, _given(tokens, "workloadIdentity"), places)
+        case ConfigLogin():
+            return ConfigEntrance(login, references, dialer, places)
+        case AwsLogin():
+            return AwsEntrance(login, references, places)
+        case FileLogin(file):
+            return FileEntrance(file, references, dialer, places)
         case AmbientLogin():
-            return AmbientEntrance(places)
+            # As Google's libraries do: what the environment names comes first.
+            own = google_file(os.environ)
+            return FileEntrance(own, OwnCredentials({}), dialer, places) if own is not None else MachineEntrance(places)
         case _:
             assert_never(login)
+
+
+def _given(tokens: TenantTokens | None, field: str) -> TenantTokens:
+    if tokens is None:
+        raise Rejected(f"{_FIELD}.{field}: its token is made by the operator in its cluster; use secretRef")
+    return tokens

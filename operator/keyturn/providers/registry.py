@@ -16,7 +16,7 @@ from keyturn.model.aws import AwsConfig, OwnLogin
 from keyturn.model.azure import AzureConfig, TenantLogin
 from keyturn.model.database import DatabaseConfig, OtherDatabase
 from keyturn.model.errors import MissingExtra, Rejected
-from keyturn.model.google import AmbientLogin, GoogleConfig, GooglePlaces
+from keyturn.model.google import AmbientLogin, ConfigLogin, FileLogin, GoogleConfig, GooglePlaces
 from keyturn.model.ids import Kind
 from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.order import Access, EnvConfig, FakeConfig, FileConfig, FileFormat, ProviderConfig, ProviderOrder
@@ -222,7 +222,11 @@ def _google(config: GoogleConfig, kind: Kind, namespace: str, around: Surroundin
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from keyturn.providers.google_open import opened
 
-    if isinstance(config.login, AmbientLogin) and kind is not Kind.CLUSTER_SECRET_PROVIDER:
+    login, is_tenants = config.login, kind is Kind.SECRET_PROVIDER
+    if isinstance(login, AmbientLogin | FileLogin) and is_tenants:
         raise Rejected("spec.provider.googleSecretManager.auth: the operator's own identity is for a ClusterSecretProvider only; add auth")
-    tokens = around.home.tokens if around.home else None
-    return opened(config, around.google, around.references, tokens, around.room, namespace, may_write=access is Access.READ_WRITE)
+    if isinstance(login, ConfigLogin) and login.endpoint:
+        field = "spec.provider.googleSecretManager.auth.workloadIdentityFederation.externalTokenEndpoint"
+        check_scheme(field, login.endpoint.partition("?")[0], around.addresses)
+    rules, tokens = around.addresses if is_tenants else None, around.home.tokens if around.home else None
+    return opened(config, around.google, rules, around.references, tokens, around.room, namespace, may_write=access is Access.READ_WRITE)

@@ -1,15 +1,18 @@
-"""Google's token services, for tests: the grant for a service account's key, the exchange of another's token, and the metadata server.
+"""Google's token services, for tests: the grant for a service account's key, the exchange of another's token or of a request that AWS's
+keys signed, the tokens of service accounts for whoever may stand in for them, and the metadata server.
 
 Each looks at signature, issuer, audience and life before it gives a token, and each token has an end. Needs the extra `gcp`.
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -25,11 +28,15 @@ LONGEST_S: Final = 3600
 OWN_TOKEN: Final = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105  # a path
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+_JWTS: Final = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
+_AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
 _ACCESS: Final = "urn:ietf:params:oauth:token-type:access_token"
 
 Keys = Mapping[str, str]
 """Public keys in PEM, by their ids."""
+
+Aws = Callable[[str, str, Mapping[str, str]], str]
+"""What AWS says to a request with this method, target and headers, in lower case: who signed it, '' where it takes it for nobody's."""
 
 
 class Signer:
@@ -60,14 +67,19 @@ class Pool:
 
 @dataclass(slots=True)
 class TokenServices:
-    """``accounts`` are service accounts with their keys, ``pools`` by the full names of their providers.
+    """``accounts`` are service accounts with their keys, ``pools`` by the full names of their providers, ``aws`` those of them that
+    take AWS's word. ``stand_ins`` are who may have tokens of a service account.
 
-    ``own`` is who the machine is that the metadata server stands in, '' where it is nobody. ``trouble`` answers in all others' place.
+    ``own`` is who the machine is that the metadata server stands in, '' where it is nobody; ``about`` is what that one tells else, by
+    path. ``trouble`` answers in all others' place.
     """
 
     accounts: dict[str, Keys] = field(default_factory=dict)
     pools: dict[str, Pool] = field(default_factory=dict)
+    aws: dict[str, Aws] = field(default_factory=dict)
+    stand_ins: dict[str, set[str]] = field(default_factory=dict)
     own: str = ""
+    about: dict[str, str] = field(default_factory=dict)
     life_s: float = 3600.0
     clock: Callable[[], float] = time.time
     trouble: Callable[[], web.Response] | None = None
@@ -110,7 +122,8 @@ class TokenServices:
         app = web.Application()
         app.router.add_post("/token", self._grant)
         app.router.add_post("/v1/token", self._exchange)
-        app.router.add_get(OWN_TOKEN, self._metadata)
+        app.router.add_post("/v1/projects/-/serviceAccounts/{account}:generateAccessToken", self._stand_in)
+        app.router.add_get("/computeMetadata/v1/{rest:.+}", self._metadata)
         return app
 
     async def _grant(self, request: web.Request) -> web.Response:
@@ -128,17 +141,40 @@ class TokenServices:
         form = await self._form(request)
         if self.trouble:
             return self.trouble()
-        audience = form.get("audience", "")
-        wanted = (_EXCHANGE, _JWT, _ACCESS, SCOPE)
-        if tuple(form.get(name) for name in ("grant_type", "subject_token_type", "requested_token_type", "scope")) != wanted:
+        audience, subject_type, subject = (form.get(name, "") for name in ("audience", "subject_token_type", "subject_token"))
+        if tuple(form.get(name) for name in ("grant_type", "requested_token_type", "scope")) != (_EXCHANGE, _ACCESS, SCOPE):
             return _refusal("invalid_request")
-        if (pool := self.pools.get(audience)) is None:
+        if audience not in self.pools and audience not in self.aws:
             return _refusal("invalid_target")
-        audiences = pool.audiences or (audience, f"https:{audience}")
-        claims = _verified(form.get("subject_token", ""), pool.keys, audiences, ["RS256", "ES256"])
-        if claims is None or claims.get("iss") != pool.issuer:
-            return _refusal("invalid_grant")
-        return self._give(f"principal:{audience}/subject/{claims['sub']}", issued_token_type=_ACCESS)
+        if subject_type == _AWS and audience in self.aws:
+            who = _signer(subject, audience, self.aws[audience])
+        elif subject_type in _JWTS and audience in self.pools:
+            who = self._subject(self.pools[audience], audience, subject)
+        else:
+            return _refusal("invalid_request")
+        return self._give(f"principal:{audience}/subject/{who}", issued_token_type=_ACCESS) if who else _refusal("invalid_grant")
+
+    @staticmethod
+    def _subject(pool: Pool, audience: str, token: str) -> str:
+        claims = _verified(token, pool.keys, pool.audiences or (audience, f"https:{audience}"), ["RS256", "ES256"])
+        return str(claims["sub"]) if claims is not None and claims.get("iss") == pool.issuer else ""
+
+    async def _stand_in(self, request: web.Request) -> web.Response:
+        account, asked = request.match_info["account"], await request.json()
+        self.asked.append((request.path, asked))
+        if self.trouble:
+            return self.trouble()
+        who = self.who(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        life_s = int(asked["lifetime"].removesuffix("s"))
+        if not who:
+            return web.json_response({"error": {"status": "UNAUTHENTICATED", "message": "kt-canary-prose"}}, status=401)
+        # Of a service account that is not there it says the same.
+        if who not in self.stand_ins.get(account, ()):
+            return web.json_response({"error": {"status": "PERMISSION_DENIED", "message": "kt-canary-prose"}}, status=403)
+        if asked.get("scope") != [SCOPE] or not 0 < life_s <= LONGEST_S:
+            return web.json_response({"error": {"status": "INVALID_ARGUMENT", "message": "kt-canary-prose"}}, status=400)
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.clock() + life_s))
+        return web.json_response({"accessToken": self._made(account, life_s), "expireTime": ends})
 
     async def _metadata(self, request: web.Request) -> web.Response:
         self.asked.append((request.path, dict(request.headers)))
@@ -146,7 +182,11 @@ class TokenServices:
             return self.trouble()
         if request.headers.get("Metadata-Flavor") != "Google" or "X-Forwarded-For" in request.headers or request.secure:
             return web.Response(status=403)
-        answer = self._give(self.own) if self.own else web.Response(status=404)
+        told = self.about.get(request.path.removeprefix("/computeMetadata/v1/"))
+        if request.path == OWN_TOKEN and self.own:
+            answer = self._give(self.own)
+        else:
+            answer = web.Response(status=404) if told is None else web.Response(text=told)
         answer.headers["Metadata-Flavor"] = "Google"
         return answer
 
@@ -156,9 +196,32 @@ class TokenServices:
         return form
 
     def _give(self, name: str, **more: str) -> web.Response:
-        token = f"ya29.kt-canary-{secrets.token_urlsafe(24)}"
-        self._given[token] = (name, self.clock() + self.life_s)
+        token = self._made(name, self.life_s)
         return web.json_response({"access_token": token, "expires_in": int(self.life_s), "token_type": "Bearer", **more})
+
+    def _made(self, name: str, life_s: float) -> str:
+        token = f"ya29.kt-canary-{secrets.token_urlsafe(24)}"
+        self._given[token] = (name, self.clock() + life_s)
+        return token
+
+
+def _signer(subject: str, audience: str, aws: Aws) -> str:
+    """Who signed a request to AWS's STS, as Google has it: sent on to AWS, and for this pool's provider alone."""
+    try:
+        told = json.loads(unquote(subject))
+        headers = {each["key"].lower(): str(each["value"]) for each in told["headers"]}
+        url = urlsplit(told["url"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    region = re.fullmatch(r"sts\.([a-z0-9-]+)\.amazonaws\.com", url.netloc)
+    is_theirs = region is not None and url.scheme == "https" and parse_qs(url.query).get("Action") == ["GetCallerIdentity"]
+    if (
+        not is_theirs
+        or headers.get("host") != url.netloc
+        or headers.get("x-goog-cloud-target-resource") not in (audience, f"https:{audience}")
+    ):
+        return ""
+    return aws(str(told["method"]), f"{url.path or '/'}?{url.query}", headers)
 
 
 def _unverified(token: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import pytest
 
 from keyturn.decide.address import AddressRules
+from keyturn.decide.default_clouds import google_places
 from keyturn.decide.defaults import default_provider
 from keyturn.decide.reach import Reach
 from keyturn.model import aws, azure, google
@@ -51,7 +52,7 @@ PRINCIPAL = azure.Principal("t-1", variable("AZURE_CLIENT_ID"))
         (GOOGLE, google.GoogleConfig("shop-1", google.AmbientLogin())),
         (
             GOOGLE | {"GCP_LOCATION": "europe-west3", "GOOGLE_APPLICATION_CREDENTIALS": "/k.json"},
-            google.GoogleConfig("shop-1", google.KeyLogin(file("/k.json", "GOOGLE_APPLICATION_CREDENTIALS")), "europe-west3"),
+            google.GoogleConfig("shop-1", google.FileLogin(file("/k.json", "GOOGLE_APPLICATION_CREDENTIALS")), "europe-west3"),
         ),
         (GOOGLE | {"GCP_PROJECT_ID": "", "GOOGLE_CLOUD_PROJECT": "123"}, google.GoogleConfig("123", google.AmbientLogin())),
     ],
@@ -91,3 +92,9 @@ def test_what_makes_no_sense_is_refused_by_the_variables_name(environment: dict[
         default_provider(environment, Reach(), AddressRules())
     assert told in str(raised.value)
     assert VALUE not in str(raised.value)
+
+
+def test_the_ways_to_google_are_the_environments_where_it_says_any() -> None:
+    assert google_places({"SSL_CERT_FILE": " ", "GCE_METADATA_HOST": ""}) == google.GooglePlaces()
+    found = google_places({"SSL_CERT_FILE": "/ca.pem", "GCE_METADATA_HOST": "127.0.0.1:8080"})
+    assert found == google.GooglePlaces(metadata="http://127.0.0.1:8080", authority="/ca.pem")
