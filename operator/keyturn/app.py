@@ -19,6 +19,7 @@ from keyturn import __version__
 from keyturn.audit_log import LogAudit
 from keyturn.decide.address import AddressRules
 from keyturn.decide.admit import Limits, is_of_class
+from keyturn.decide.default_clouds import google_places
 from keyturn.decide.defaults import NAMESPACES
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
@@ -115,7 +116,8 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     events, audit = EventPoster(client, clock, identity), LogAudit()
     references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
     home = Home(config.server, config.faceless or config.tls, TokenRequests(client, config.token))
-    around = Surroundings(_reach(settings), _addresses(settings, own), references, home=home, databases=given.databases)
+    reach, addresses, google = _reach(settings), _addresses(settings, own), google_places(os.environ)
+    around = Surroundings(reach, addresses, references, home=home, databases=given.databases, google=google)
 
     def wake(ref: ObjectRef) -> None:
         world.mark_dirty(ref)

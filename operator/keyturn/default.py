@@ -5,12 +5,14 @@ What is secret in the environment is read once and is not there any more after t
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from keyturn.decide.address import AddressRules
+from keyturn.decide.default_clouds import google_places
 from keyturn.decide.defaults import DATABASE_URL, default_provider, near_misses, secret_variables
 from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
@@ -153,7 +155,7 @@ def open_default(
 @asynccontextmanager
 async def opened(given: Given, access: Access = Access.READ_ONLY) -> AsyncIterator[Provider]:
     """The default provider of a program, for as long as it is entered. Raises as `open_default`."""
-    around = Surroundings(_PROGRAM, _ANYWHERE, OwnCredentials({}), databases=given.databases)
+    around = Surroundings(_PROGRAM, _ANYWHERE, OwnCredentials({}), databases=given.databases, google=google_places(os.environ))
     provider = open_default(given.default, around, access=access)
     try:
         yield provider

@@ -210,7 +210,6 @@ async def test_the_operators_own_identity_is_asked_of_the_metadata_server(rig: R
 
 async def test_no_proxy_is_asked_for_the_metadata_server(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.setenv("no_grpc_proxy", "localhost")  # the connection to Secret Manager is not meant
     rig.services.own = OWN
     rig.cloud.grant(OWN, "accessor")
     assert await text(rig.open(AmbientLogin()), "db") == b"kt-canary-db"

@@ -7,6 +7,7 @@ short: who asks again, and when, is the guard's to say. Of an error the status c
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
 
 import grpc  # type: ignore[import-untyped]  # it has no types
 from google.api_core.exceptions import GoogleAPICallError
@@ -42,7 +43,8 @@ class Wire:
 
     def __init__(self, server: str, authority: bytes | None) -> None:
         # Not gRPC's own roots where somebody named others; None takes those.
-        self._channel = grpc.aio.secure_channel(server, grpc.ssl_channel_credentials(authority), options=_OPTIONS)
+        options = (*_OPTIONS, *_way_to(server))
+        self._channel = grpc.aio.secure_channel(server, grpc.ssl_channel_credentials(authority), options=options)
         self._client = SecretManagerServiceAsyncClient(transport=SecretManagerServiceGrpcAsyncIOTransport(channel=self._channel))
         self._asking = 0
         self.is_retired = False
@@ -80,6 +82,21 @@ class Wire:
         if not self._is_closed:
             self._is_closed = True
             await self._channel.close()
+
+
+def _way_to(server: str) -> tuple[tuple[str, Any], ...]:
+    """By the proxy of the environment, as all else of ours goes: gRPC by itself reads other variables, and some in lower case alone.
+
+    Raises `AuthFailed`.
+    """
+    proxy = getproxies().get("https", "")
+    if not proxy or proxy_bypass(server):
+        return (("grpc.enable_http_proxy", 0),)
+    url = proxy if "://" in proxy else f"http://{proxy}"
+    if not url.startswith("http://"):
+        # Without the text, which may hold a password. gRPC would go past it without a word.
+        raise AuthFailed("HTTPS_PROXY is no http://HOST:PORT, and Secret Manager is asked by no other kind of proxy; correct it")
+    return (("grpc.http_proxy", url.rstrip("/")),)
 
 
 def failure(error: GoogleAPICallError, what: str) -> ProviderError:
