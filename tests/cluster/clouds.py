@@ -68,13 +68,7 @@ class Clouds:
         """The environment of an operator that comes here; ``folder`` is for the authority's certificate."""
         trusted = folder / "authority.pem"
         self.azure.authority.cert_pem.write_to_path(trusted)
-        temporary = {
-            "https_proxy": self.azure.proxy,
-            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(trusted),
-            "REQUESTS_CA_BUNDLE": str(trusted),
-            "no_proxy": "127.0.0.1,localhost",
-        }
-        return self.azure.environment(trusted) | {"AWS_EC2_METADATA_DISABLED": "true"} | temporary
+        return self.azure.environment(trusted) | {"AWS_EC2_METADATA_DISABLED": "true"}
 
     def put(self, cloud: str, key: str, value: str) -> None:
         """A new version of a key, made by somebody else."""

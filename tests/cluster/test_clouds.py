@@ -9,20 +9,27 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from canary import Canary
 from cluster.api import Json
-from cluster.clouds import ACCOUNT, NAMES, POOL, Clouds, CloudShop
+from cluster.clouds import ACCOUNT, NAMES, POOL, PROJECT, Clouds, CloudShop
 from cluster.process import Operator
-from cluster.shop import Shop
+from cluster.shop import Shop, cluster_provider
 from cluster.tenants import Tenants
 from cluster.waiting import Stopwatch, eventually
-from contract.aws import refusal
+from contract.aws import REGION, refusal
 from contract.aws_sts import Role
+from contract.googles import READER
+from contract.vaults import ISSUER
+from contract.vaults import Signer as Es256
 from controlplane.plane import ControlPlane
 from effort import SEED, effort
 from evidence import counted
+from keyturn.testing.azure_entra import Trust
+from keyturn.testing.azure_secrets import Rights
 from keyturn.testing.google_store import Refused
+from keyturn.testing.google_tokens import Signer
 
 ROUNDS = 3
 SETTLED_S = 1.0
@@ -33,6 +40,7 @@ KEYS = 50
 PAUSE_S = 1
 ON_ITS_WAY_S = 0.3
 """What was sent before a pause was heard of arrives within that."""
+OWN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/operator"
 SESSION = f"arn:aws:iam::{ACCOUNT}:role/session"
 
 
@@ -130,6 +138,48 @@ def test_a_credential_that_is_replaced_is_used_at_once(operator: Operator, cloud
         watch.time(lambda cloud=cloud, value=value: shop.data(cloud) == {"password": value}, lambda: operator.story(20))
         shop.wait(cloud)
     watch.tell()
+
+
+def own_identities(clouds: Clouds, folder: Path) -> dict[str, str]:
+    """Variables by which an operator is somebody at each cloud: as the clouds' webhooks set them for a pod, and by a file."""
+    signer, subject = Es256(), "system:serviceaccount:keyturn-system:keyturn"
+    clouds.aws.sts.roles[OWN_ROLE] = Role(issuer=signer.public_key, subject=subject)
+    (folder / "aws-token").write_text(signer.sign(subject, ("sts.amazonaws.com",)))
+    client = clouds.azure.entra.add(trust=Trust(ISSUER, subject))
+    clouds.azure.entra.takes_es256 = True
+    clouds.azure.entra.issuers[ISSUER] = {ISSUER: load_pem_public_key(signer.public_key.encode())}
+    clouds.vault.rights[client] = Rights()
+    (folder / "azure-token").write_text(signer.sign(subject, ("api://AzureADTokenExchange",)))
+    clouds.google.grant(READER, "accessor")
+    (folder / "key.json").write_text(clouds.services.key_of(READER, Signer(), "https://oauth2.googleapis.com/token"))
+    return {
+        "AWS_ROLE_ARN": OWN_ROLE,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{folder}/aws-token",
+        "AZURE_TENANT_ID": clouds.azure.entra.tenant,
+        "AZURE_CLIENT_ID": client,
+        "AZURE_FEDERATED_TOKEN_FILE": f"{folder}/azure-token",
+        "GOOGLE_APPLICATION_CREDENTIALS": f"{folder}/key.json",
+    }
+
+
+def test_an_admins_provider_reads_as_the_operator_behind_a_proxy_and_a_private_authority(
+    own_home: ControlPlane, clouds: Clouds, own_shop: Shop, tmp_path: Path, canary: Canary
+) -> None:
+    settings = clouds.settings(tmp_path) | own_identities(clouds, tmp_path)
+    members = {
+        "aws": {"awsSecretsManager": {"region": REGION}},
+        "azure": {"azureKeyVault": {"vaultUrl": f"https://{clouds.vault.host}", "authType": "WorkloadIdentity"}},
+        "google": {"googleSecretManager": {"projectID": PROJECT}},
+    }
+    with Operator(own_home, tmp_path, settings=settings) as operator:
+        canary.watch_operator(operator.log_file, operator.health_url, environ=False)
+        for cloud, member in members.items():
+            clouds.put(cloud, "db", value := own_shop.value(cloud))
+            own_shop.provider = {"kind": "ClusterSecretProvider", "name": f"{own_shop.namespace}-{cloud}"}
+            own_shop.api.create(cluster_provider(own_shop.provider["name"], member))
+            order(own_shop, cloud)
+            eventually(lambda cloud=cloud, value=value: own_shop.data(cloud) == {"password": value}, what=lambda: operator.story(20))
+            own_shop.api.delete("ClusterSecretProvider", "", own_shop.provider["name"])
 
 
 # -- pauses ------------------------------------------------------------------------------------------------------------------------

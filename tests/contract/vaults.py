@@ -180,6 +180,10 @@ async def asleep(bao: Bao) -> AsyncIterator[None]:
             await asyncio.sleep(0.01)
 
 
+ISSUER = "tests"
+"""Who says so, and the id of the key by which it is said."""
+
+
 class Signer:
     """Signs JSON Web Tokens as an identity provider does."""
 
@@ -189,11 +193,11 @@ class Signer:
 
     def sign(self, subject: str = "system:serviceaccount:shop:app", audience: Sequence[str] = ("vault",), **more: Any) -> str:
         now = int(datetime.now(UTC).timestamp())
-        claims = {"iss": "tests", "sub": subject, "aud": list(audience), "iat": now, "nbf": now - 10, "exp": now + 600} | more
+        claims = {"iss": ISSUER, "sub": subject, "aud": list(audience), "iat": now, "nbf": now - 10, "exp": now + 600} | more
 
         def part(raw: bytes) -> bytes:
             return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
-        signed = part(json.dumps({"alg": "ES256", "typ": "JWT"}).encode()) + b"." + part(json.dumps(claims).encode())
+        signed = part(json.dumps({"alg": "ES256", "typ": "JWT", "kid": ISSUER}).encode()) + b"." + part(json.dumps(claims).encode())
         r, s = decode_dss_signature(self._key.sign(signed, ec.ECDSA(SHA256())))
         return (signed + b"." + part(r.to_bytes(32, "big") + s.to_bytes(32, "big"))).decode()

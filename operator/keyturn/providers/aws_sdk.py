@@ -7,6 +7,7 @@ is the chain by which the operator finds its own identity. Importing this takes 
 
 import functools
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -196,6 +197,10 @@ class Chain:
             is_silent = isinstance(error, _SILENT)
             self._found, problem = None, type(error).__name__
         # Here, where no error of the SDK's hangs on ours.
+        if problem == botocore.exceptions.SSLError.__name__:
+            raise Unavailable(
+                "whoever gives the operator its AWS identity shows a certificate that is not trusted; name its authority in SSL_CERT_FILE"
+            )
         if is_silent:
             raise Unavailable("whoever gives the operator its AWS identity does not answer, or gave none")
         if frozen is None:
@@ -209,6 +214,9 @@ class Chain:
         with _turn:
             session = _session()
         session.set_config_variable("region", self._region)
+        # The SDK has a variable of its own for whom to trust, and knows no other.
+        if (trusted := os.environ.get("SSL_CERT_FILE")) and not os.environ.get("AWS_CA_BUNDLE"):
+            session.set_config_variable("ca_bundle", trusted)
         session.set_default_client_config(_CHAIN)
         found: _Found | None = session.get_credentials()
         return found
