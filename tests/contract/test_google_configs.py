@@ -176,4 +176,4 @@ async def test_two_tenants_with_one_configuration_share_neither_token_nor_connec
     for provider in (shop, bank):
         await text(provider, "db")
     assert len(issuer.asked) == len(rig.services.asked) == 2
-    assert shop._session._pass.secret != bank._session._pass.secret
+    assert shop._session._passes.kept.secret != bank._session._passes.kept.secret

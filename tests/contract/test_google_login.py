@@ -169,7 +169,7 @@ async def test_two_providers_of_one_account_share_neither_token_nor_connection(r
     one, two = rig.open(rig.federated()), rig.open(rig.federated())
     for provider in (one, two):
         await text(provider, "db")
-    assert one._session._pass.secret != two._session._pass.secret
+    assert one._session._passes.kept.secret != two._session._passes.kept.secret
     assert one._session._wire is not two._session._wire
     assert len(rig.made) == 2
 

@@ -44,8 +44,13 @@ def grant(now_s: float, length_s: float, *, is_renewable: bool, chance: float) -
     """The life of a token that was given at ``now_s``. A length of 0 is a token that does not end."""
     if length_s <= 0:
         return FOREVER
-    part = (RENEW_AT if is_renewable else REPLACE_AT) * (1 - SPREAD * chance)
-    return Life(length_s, is_renewable, now_s + part * length_s, now_s + length_s)
+    due_s = due_after_s(length_s, chance, part=RENEW_AT if is_renewable else REPLACE_AT)
+    return Life(length_s, is_renewable, now_s + due_s, now_s + length_s)
+
+
+def due_after_s(length_s: float, chance: float, *, part: float = RENEW_AT) -> float:
+    """How long a token that was given for so long is used as it is."""
+    return length_s * part * (1 - SPREAD * chance)
 
 
 def care(life: Life, now_s: float) -> Care:

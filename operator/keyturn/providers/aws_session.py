@@ -1,23 +1,21 @@
 """One identity at AWS Secrets Manager, and what happens when its credentials age, are replaced or die.
 
-However many ask, one log-in is on its way at a time. There is no background work: credentials are cared for when they are next used.
+Keeps no credentials: those are with the `Passes`.
 """
 
-import asyncio
-import copy
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
-from keyturn.model.errors import AuthFailed, Unavailable
+from keyturn.model.errors import AuthFailed
 from keyturn.providers.aws_channel import Channel
 from keyturn.providers.aws_login import Entrance
 from keyturn.providers.aws_wire import Pass, Reply, failure
 from keyturn.providers.dial import LIMIT, NO_ANSWER
+from keyturn.providers.passes import Passes
 from keyturn.providers.room import Hold
-
-LOG_IN_S: Final = 30.0
 
 
 class Session:
@@ -35,20 +33,17 @@ class Session:
         self._entrance = entrance
         self._clock = clock
         self._chance = chance
-        self._pass: Pass | None = None
-        self._flight: asyncio.Task[Pass] | None = None
-        self._is_closed = False
+        self._passes = Passes[Pass]("keyturn-aws-login", self._log_in, clock=clock, silence=NO_ANSWER)
 
     async def ask(
         self, operation: str, asked: Mapping[str, object], what: str, *, limit: int = LIMIT, room: Hold | None = None
     ) -> Mapping[str, Any]:
         """What is told. ``what`` stands for the request in errors. Raises what the refusal means."""
-        self.check_open()
-        had = await self._usable()
+        had = await self._passes.usable()
         reply = await self._send(operation, asked, had, limit, room)
         if reply.is_stranger:
             # A key that was replaced a moment ago, a session that has ended: the next one may be let in.
-            fresh = await self._share(had, is_refused=True)
+            fresh = await self._passes.share(had, partial(self._log_in, refused=had))
             if fresh is not had:
                 reply = await self._send(operation, asked, fresh, limit, room)
         if reply.is_stranger:
@@ -59,58 +54,18 @@ class Session:
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""
-        if self._is_closed:
-            raise Unavailable("the provider is closed")
+        self._passes.check_open()
 
     async def close(self) -> None:
         """Ends the log-in that is on its way, and the connections."""
-        self._is_closed = True
-        if self._flight:
-            self._flight.cancel()
-            await asyncio.wait({self._flight})
-        self._pass = None
+        await self._passes.close()
         await self._channel.close()
         await self._entrance.close()
 
     async def _send(self, operation: str, asked: Mapping[str, object], way_in: Pass, limit: int, room: Hold | None) -> Reply:
         return await self._channel.ask(operation, asked, way_in, limit=limit, room=room)
 
-    async def _usable(self) -> Pass:
-        had = self._pass
-        if had is not None and self._clock() < had.due_at_s:
-            return had
-        try:
-            return await self._share(had)
-        except Unavailable:
-            # Due, and good for a while yet: whoever asks next looks after it.
-            if had is None or self._is_closed or self._clock() >= had.ends_at_s:
-                raise
-            return had
-
-    async def _share(self, had: Pass | None, *, is_refused: bool = False) -> Pass:
-        """The pass that stands in for ``had``: another's finding, or a new one. All who ask meanwhile share it."""
-        self.check_open()
-        if self._pass is not None and self._pass is not had:
-            return self._pass
-        flight = self._flight
-        if flight is None or flight.done():
-            self._flight = flight = asyncio.create_task(self._renew(had, is_refused=is_refused), name="keyturn-aws-login")
-        # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
-        await asyncio.wait({flight})
-        if flight.cancelled():
-            raise Unavailable("the provider is closed")
-        if error := flight.exception():
-            # One for each waiter: raising one object in many tasks would chain their tracebacks.
-            raise copy.copy(error)
-        return flight.result()
-
-    async def _renew(self, had: Pass | None, *, is_refused: bool) -> Pass:
-        try:
-            async with asyncio.timeout(LOG_IN_S):
-                fresh = await self._entrance.log_in(self._clock(), self._chance(), is_anew=is_refused)
-        except TimeoutError:
-            raise Unavailable(NO_ANSWER) from None
-        if is_refused and had is not None and fresh.is_as(had):
-            return had
-        self._pass = fresh
-        return fresh
+    async def _log_in(self, refused: Pass | None = None) -> Pass:
+        """A new pass, or the ``refused`` one where there is no other."""
+        fresh = await self._entrance.log_in(self._clock(), self._chance(), is_anew=refused is not None)
+        return refused if refused is not None and fresh.is_as(refused) else fresh

@@ -1,18 +1,16 @@
 """One identity at one vault: the SDK's client over a session of ours, its token, and what happens when that ages or dies.
 
-However many ask, one log-in is on its way. There is no background work: a token is cared for when it is next used. The SDK checks
-that what a vault asks for is a token of the domain that the vault is in; here it has to be the cloud's one resource besides.
+The SDK checks that what a vault asks for is a token of the domain that the vault is in; here it has to be the cloud's one resource besides.
 """
 
 import asyncio
-import copy
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import aiohttp
 from azure.core.credentials import AccessToken
@@ -24,31 +22,18 @@ from azure.keyvault.secrets.aio import SecretClient
 
 from keyturn.model.azure import AzureConfig
 from keyturn.model.errors import AuthFailed, ProviderError, Unavailable
+from keyturn.model.sensitive import Sensitive
 from keyturn.providers.azure_login import PATIENCE, Entrance, transport
 from keyturn.providers.azure_road import LIMIT, Road, answers_of
 from keyturn.providers.azure_wire import failure
 from keyturn.providers.dial import NO_ANSWER
+from keyturn.providers.passes import Pass, Passes
 
 _T = TypeVar("_T")
-
-LOG_IN_S: Final = 30.0
-RENEW_AT: Final = 2 / 3
-"""The part of its life after which a token is asked for anew."""
-SPREAD: Final = 0.1
-"""Up to this part earlier, so that many that began together do not come back together."""
 
 # They tell names of secrets with each call, and repeat the words of a server that refuses a log-in.
 for _name in ("azure", "msal"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pass:
-    """A token, until when it is used without a look, and until when it holds."""
-
-    token: str = field(repr=False)
-    due_at_s: float
-    ends_at_s: float
 
 
 @dataclass(slots=True, eq=False)
@@ -90,10 +75,8 @@ class Session:
         self._chance = chance
         self._line: aiohttp.ClientSession | None = None
         self._client: SecretClient | None = None
-        self._pass: Pass | None = None
         self._opening = asyncio.Lock()
-        self._flight: asyncio.Task[Pass] | None = None
-        self._is_closed = False
+        self._passes = Passes[Pass]("keyturn-azure-login", self._log_in, clock=clock, silence=NO_ANSWER)
 
     async def ask(self, call: Callable[[SecretClient], Awaitable[_T]], what: str, *, limit: int = LIMIT) -> _T:
         """What the SDK's client gives for ``call``, which asks for ``what`` and may be made twice. ``limit`` is of its answer, in bytes."""
@@ -117,7 +100,7 @@ class Session:
             # A vault that the SDK does not know yet is asked for its challenge first, and after that refuses one token alone.
             if is_last or way.is_second or way.given is None:
                 break
-            await self._share(way.given)
+            await self._passes.share(way.given)
         raise failed  # here, where no library's text hangs on it
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
@@ -128,24 +111,20 @@ class Session:
             raise AuthFailed("the server asks for a token of another resource than this cloud's Key Vault; none was sent")
         way = _way.get()
         way.is_second = way.given is not None
-        way.given = await (self._usable() if way.given is None else self._share(way.given))
+        way.given = await (self._passes.usable() if way.given is None else self._passes.share(way.given))
         # As if it had ended: else the SDK would keep it, and nobody would know which one it is that was refused.
-        return AccessToken(way.given.token, 0)
+        return AccessToken(way.given.secret.reveal().decode(), 0)
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""
-        if self._is_closed:
-            raise Unavailable("the provider is closed")
+        self._passes.check_open()
 
     async def close(self) -> None:
         """Ends the log-in that is on its way, and the connections."""
-        self._is_closed = True
-        if self._flight:
-            self._flight.cancel()
-            await asyncio.wait({self._flight})
+        await self._passes.close()
         async with self._opening:
             line, client = self._line, self._client
-            self._line = self._client = self._pass = None
+            self._line = self._client = None
         if client is not None:
             await client.close()
         if line is not None:
@@ -166,46 +145,9 @@ class Session:
                 )
             return self._client
 
-    async def _usable(self) -> Pass:
-        self.check_open()
-        had = self._pass
-        if had is not None and self._clock() < had.due_at_s:
-            return had
-        try:
-            return await self._share(had)
-        except Unavailable:
-            # Due, and good for a third of its life yet: whoever asks next looks after it.
-            if had is None or self._is_closed or self._clock() >= had.ends_at_s:
-                raise
-            return had
-
-    async def _share(self, had: Pass | None) -> Pass:
-        """The pass that stands in for ``had``: another's finding, or a new one. All who ask meanwhile share it."""
-        self.check_open()
-        if self._pass is not None and self._pass is not had:
-            return self._pass
-        flight = self._flight
-        if flight is None or flight.done():
-            self._flight = flight = asyncio.create_task(self._renew(), name="keyturn-azure-login")
-        # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
-        await asyncio.wait({flight})
-        if flight.cancelled():
-            raise Unavailable("the provider is closed")
-        if error := flight.exception():
-            # One for each waiter: raising one object in many tasks would chain their tracebacks.
-            raise copy.copy(error)
-        return flight.result()
-
-    async def _renew(self) -> Pass:
+    async def _log_in(self) -> Pass:
         if self._line is None:
             raise Unavailable("the provider is closed")
-        try:
-            async with asyncio.timeout(LOG_IN_S):
-                token, ends_at = await self._entrance.log_in(self._line, self._scope)
-        except TimeoutError:
-            raise Unavailable(NO_ANSWER) from None
+        token, ends_at = await self._entrance.log_in(self._line, self._scope)
         # When a token ends is told by the calendar; until then it is kept by a clock that nobody sets.
-        life_s = max(0.0, ends_at - time.time())
-        now_s = self._clock()
-        self._pass = Pass(token, now_s + life_s * RENEW_AT * (1 - SPREAD * self._chance()), now_s + life_s)
-        return self._pass
+        return Pass.of(Sensitive.of(token), self._clock(), max(0.0, ends_at - time.time()), self._chance())

@@ -1,19 +1,17 @@
 """One identity at one API server: its connection and its token, and what happens when the token ages or dies.
 
-However many ask, one token is asked for at a time. There is no background work: a token is cared for when it is next used.
 A tenant's token goes to the operator's own API server and nowhere else, by connections that know nobody else.
 """
 
 import asyncio
-import copy
 import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
-from keyturn.decide.audience import RENEW_AT
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.model.ids import KeyRef
 from keyturn.model.kubernetes import OtherCluster
@@ -23,21 +21,12 @@ from keyturn.model.vault import KeyPair
 from keyturn.ports import References, TenantTokens
 from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
 from keyturn.providers.kubernetes_wire import JSON, is_kubernetes
+from keyturn.providers.passes import Pass, Passes
 from keyturn.providers.room import Hold
 from keyturn.providers.tls import context
 
-LOG_IN_S: Final = 30.0
-SPREAD: Final = 0.1
-"""Up to this part earlier, so that many that began together do not come back together."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pass:
-    """What lets us in, until when it is used without a look, and until when it holds. ``secret`` None is a certificate's."""
-
-    secret: Sensitive | None = None
-    due_at_s: float = float("inf")
-    ends_at_s: float = float("inf")
+_CERTIFICATE: Final = Sensitive(b"")
+"""For a pass of which nothing is shown: who comes is known by the connection."""
 
 
 class Entrance(Protocol):
@@ -69,8 +58,7 @@ class Tenant:
 
     async def log_in(self, now_s: float) -> Pass:
         token = await self.tokens.at_home(self.who)
-        use_s = token.length_s * RENEW_AT * (1 - SPREAD * self.chance())
-        return Pass(_as_token(token.secret, str(self.who)), now_s + use_s, now_s + token.length_s)
+        return Pass.of(_as_token(token.secret, str(self.who)), now_s, token.length_s, self.chance())
 
     def __str__(self) -> str:
         return str(self.who)
@@ -94,7 +82,9 @@ class Stranger:
 
     async def log_in(self, now_s: float) -> Pass:  # noqa: ARG002  # nobody tells when it ends
         login = self.config.login
-        return Pass() if isinstance(login, KeyPair) else Pass(_as_token(await self.references.read(login), f"{login}, key {login.key},"))
+        if isinstance(login, KeyPair):
+            return Pass(_CERTIFICATE)
+        return Pass(_as_token(await self.references.read(login), f"{login}, key {login.key},"))
 
     async def _authority(self, ref: KeyRef) -> Sensitive:
         """Whom to trust: no credential, and told by the field, so that nobody looks for one."""
@@ -116,21 +106,19 @@ class Session:
         self._entrance = entrance
         self._clock = clock
         self._line: Line | None = None
-        self._pass: Pass | None = None
-        self._flight: asyncio.Task[Pass] | None = None
-        self._is_closed = False
+        self._passes = Passes[Pass]("keyturn-kubernetes-login", self._log_in, clock=clock, silence=NO_ANSWER)
 
     async def ask(
         self, verb: str, path: str, *, accept: str = JSON, body: bytes | None = None, limit: int = LIMIT, room: Hold | None = None
     ) -> Answer:
         """The answer, be it a refusal of what is asked. Raises `AuthFailed` where the refusal is of the identity."""
         headers = {"Accept": accept} | ({"Content-Type": JSON} if body is not None else {})
-        had = await self._usable()
+        had = await self._passes.usable()
         answer = await self._send(verb, path, had, headers, body, limit, room)
         if answer.status != 401:
             return answer
         # A ServiceAccount that was made anew, a token that was replaced a moment ago: the next one may be let in.
-        fresh = await self._share(had)
+        fresh = await self._passes.share(had, partial(self._log_in, refused=had))
         if fresh is not had:
             answer = await self._send(verb, path, fresh, headers, body, limit, room)
         if answer.status == 401:
@@ -139,67 +127,28 @@ class Session:
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""
-        if self._is_closed:
-            raise Unavailable("the provider is closed")
+        self._passes.check_open()
 
     async def close(self) -> None:
         """Ends the log-in that is on its way, and the connections."""
-        self._is_closed = True
-        if self._flight:
-            self._flight.cancel()
-            await asyncio.wait({self._flight})
-        line, self._line, self._pass = self._line, None, None
+        await self._passes.close()
+        line, self._line = self._line, None
         if line is not None:
             await line.close()
 
-    async def _usable(self) -> Pass:
-        self.check_open()
-        had = self._pass
-        if had is not None and self._clock() < had.due_at_s:
-            return had
-        try:
-            return await self._share(had)
-        except Unavailable:
-            # Due, and good for a third of its life yet: whoever asks next looks after it.
-            if had is None or self._is_closed or self._clock() >= had.ends_at_s:
-                raise
-            return had
-
-    async def _share(self, had: Pass | None) -> Pass:
-        """The pass that stands in for ``had``: another's finding, or a new one. All who ask meanwhile share it."""
-        self.check_open()
-        if self._pass is not None and self._pass is not had:
-            return self._pass
-        flight = self._flight
-        if flight is None or flight.done():
-            self._flight = flight = asyncio.create_task(self._renew(had), name="keyturn-kubernetes-login")
-        # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
-        await asyncio.wait({flight})
-        if flight.cancelled():
-            raise Unavailable("the provider is closed")
-        if error := flight.exception():
-            # One for each waiter: raising one object in many tasks would chain their tracebacks.
-            raise copy.copy(error)
-        return flight.result()
-
-    async def _renew(self, had: Pass | None) -> Pass:
-        try:
-            async with asyncio.timeout(LOG_IN_S):
-                if self._line is None:
-                    self._line = await self._entrance.connect()
-                fresh = await self._entrance.log_in(self._clock())
-        except TimeoutError:
-            raise Unavailable(NO_ANSWER) from None
-        if had is None or fresh.secret != had.secret or fresh.due_at_s != had.due_at_s:
-            self._pass = fresh
-        return self._pass or fresh
+    async def _log_in(self, refused: Pass | None = None) -> Pass:
+        """A new pass, or the ``refused`` one where there is no other."""
+        if self._line is None:
+            self._line = await self._entrance.connect()
+        fresh = await self._entrance.log_in(self._clock())
+        return refused if refused is not None and fresh.secret == refused.secret else fresh
 
     async def _send(
         self, verb: str, path: str, way_in: Pass, headers: Mapping[str, str], body: bytes | None, limit: int, room: Hold | None
     ) -> Answer:
         if self._line is None:
             raise Unavailable("the provider is closed")
-        if way_in.secret is not None:
+        if way_in.secret:
             headers = {**headers, "Authorization": f"Bearer {way_in.secret.reveal().decode('ascii')}"}
         return await self._line.send(verb, path, headers=headers, body=body, limit=limit, knows=is_kubernetes, room=room)
 

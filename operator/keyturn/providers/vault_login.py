@@ -33,6 +33,15 @@ class Token:
     life: Life = FOREVER
     is_ours: bool = True
 
+    @property
+    def due_at_s(self) -> float:
+        return self.life.due_at_s
+
+    @property
+    def ends_at_s(self) -> float:
+        """No later: a Vault that is away when it is to renew a token lets nobody in by it either."""
+        return self.life.due_at_s
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:

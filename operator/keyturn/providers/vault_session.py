@@ -1,15 +1,13 @@
 """One identity at one Vault: its connection, its token, and what happens when the token ages or dies.
 
-However many ask, one log-in, renewal or look-up is on its way, and all share what it brings. There is no
-background work: a token is cared for when it is next used, and one that nobody uses may end. Reads no keys.
+However many ask, one log-in, renewal or look-up is on its way, and all share what it brings. Reads no keys.
 """
 
 import asyncio
-import copy
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from keyturn.decide.tokenlife import Care, Life, care, grant, is_worn
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Unavailable
@@ -17,12 +15,12 @@ from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import CertLogin, KeyPair, TokenLogin, VaultConfig
 from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
+from keyturn.providers.passes import Passes
 from keyturn.providers.room import Hold
 from keyturn.providers.tls import context
 from keyturn.providers.vault_login import Token, Writer, body_of, entry, named
 from keyturn.providers.vault_wire import Auth, Envelope, failure, is_vaults, unwrap
 
-_LOG_IN_S: Final = 30.0
 _GOODBYE_S: Final = 1.0
 _DOUBT_S: Final = 60.0
 """How long a refused look-up proves nothing, where even a new token's was refused: each would cost a log-in."""
@@ -40,41 +38,32 @@ class Session:
         self._clock = clock
         self._chance = chance
         self._line: Line | None = None
-        self._token: Token | None = None
-        self._flight: asyncio.Task[Token] | None = None
+        self._passes = Passes[Token]("keyturn-vault-login", self._turn, clock=clock, silence=NO_ANSWER)
         self._doubt_until_s = float("-inf")
-        self._is_closed = False
 
     async def ask(self, path: str, *, verb: str = "GET", body: bytes | None = None, limit: int = LIMIT, room: Hold | None = None) -> Answer:
         """Asks for ``path`` in the engine's namespace. The answer may be a refusal, but never one of a token that is dead."""
-        token = await self._usable()
+        token = await self._passes.usable()
         send = partial(self._send, verb, path, namespace=self._config.namespace, body=body, limit=limit, room=room)
         answer = await send(token=token)
         if answer.status not in {401, 403}:
             return answer
-        proven = await self._share(token, lambda: self._prove(token))
+        proven = await self._passes.share(token, partial(self._prove, token))
         return answer if proven is token else await send(token=proven)
 
     async def prove(self) -> None:
         """Logs in where that is due, and asks Vault whether the token lives; logs in once more where it does not."""
-        token = await self._usable()
-        await self._share(token, lambda: self._prove(token))
+        token = await self._passes.usable()
+        await self._passes.share(token, partial(self._prove, token))
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""
-        if self._is_closed:
-            raise Unavailable("the provider is closed")
+        self._passes.check_open()
 
     async def close(self) -> None:
         """Ends the log-in that is on its way, and gives the token back, within a second."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._flight:
-            self._flight.cancel()
-            await asyncio.wait({self._flight})
-        token, line = self._token, self._line
-        self._token = self._line = None
+        token = await self._passes.close()
+        line, self._line = self._line, None
         if line is None:
             return
         try:
@@ -86,54 +75,27 @@ class Session:
         finally:
             await line.close()
 
-    async def _usable(self) -> Token:
-        token = self._token
-        if token and not self._is_closed and care(token.life, self._clock()) is Care.NONE:
-            return token
-        return await self._share(token, self._turn)
-
-    async def _share(self, token: Token | None, start: Callable[[], Coroutine[Any, Any, Token]]) -> Token:
-        """The token that stands in for ``token``: another's finding, or what ``start`` brings."""
-        self.check_open()
-        if self._token is not None and self._token is not token:
-            return self._token
-        flight = self._flight
-        if flight is None or flight.done():
-            self._flight = flight = asyncio.create_task(start(), name="keyturn-vault-login")
-        # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
-        await asyncio.wait({flight})
-        if flight.cancelled():
-            raise Unavailable("the provider is closed")
-        if error := flight.exception():
-            # One for each waiter: raising one object in many tasks would chain their tracebacks.
-            raise copy.copy(error)
-        return flight.result()
-
     async def _turn(self) -> Token:
         """Gives the token the care that it needs."""
-        token = self._token
-        async with _bounded():
-            if token is None or care(token.life, self._clock()) is Care.REPLACEMENT:
-                self._token = await self._log_in()
-            elif care(token.life, self._clock()) is Care.RENEWAL:
-                self._token = await self._renew(token) or await self._log_in()
-        assert self._token
-        return self._token
+        token = self._passes.kept
+        if token and care(token.life, self._clock()) is Care.RENEWAL:
+            return await self._renew(token) or await self._log_in()
+        return await self._log_in()
 
     async def _prove(self, token: Token) -> Token:
         """Gives the token if it lives, else a new one."""
-        async with _bounded():
-            if await self._is_alive(token) or self._clock() < self._doubt_until_s:
-                return token
-            fresh = await self._log_in()
-            if not fresh.is_ours and fresh.secret == token.secret:
-                self._token = None
-                message = f"Vault refuses {named(self._config.login)}: it is dead, or may not read auth/token/lookup-self"
-                raise AuthFailed(message)
-            self._token = fresh
-            if not await self._is_alive(fresh):
-                self._doubt_until_s = self._clock() + _DOUBT_S
-            return fresh
+        if await self._is_alive(token) or self._clock() < self._doubt_until_s:
+            return token
+        fresh = await self._log_in()
+        if not fresh.is_ours and fresh.secret == token.secret:
+            self._passes.kept = None
+            message = f"Vault refuses {named(self._config.login)}: it is dead, or may not read auth/token/lookup-self"
+            raise AuthFailed(message)
+        # Before it is proven: should the look-up fail, it is given back in the end all the same.
+        self._passes.kept = fresh
+        if not await self._is_alive(fresh):
+            self._doubt_until_s = self._clock() + _DOUBT_S
+        return fresh
 
     async def _is_alive(self, token: Token) -> bool:
         answer = await self._send("GET", "auth/token/lookup-self", token, self._config.login_namespace)
@@ -225,13 +187,3 @@ def _trouble(answer: Answer, envelope: Envelope, what: str) -> ProviderError:
     if isinstance(error, NotFound | Invalid | AccessDenied):
         return AuthFailed(f"Vault refuses this identity {what}; check the log-in's namespace", request_id=envelope.request_id)
     return error
-
-
-@asynccontextmanager
-async def _bounded() -> AsyncIterator[None]:
-    """Ends what takes longer than a log-in may: those who wait for it have a deadline, it has none of theirs."""
-    try:
-        async with asyncio.timeout(_LOG_IN_S):
-            yield
-    except TimeoutError:
-        raise Unavailable(NO_ANSWER) from None
