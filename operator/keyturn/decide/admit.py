@@ -8,7 +8,7 @@ from functools import lru_cache
 from keyturn.model.errors import ProviderNotAllowed, Rejected
 from keyturn.model.ids import SecretRef
 from keyturn.model.objects import ProviderObject
-from keyturn.model.order import Access, Admission, Order, ProviderOrder, Selector
+from keyturn.model.order import Admission, Order, ProviderOrder, Selector
 
 OWN_PREFIX = "keyturn-"
 TYPES = frozenset(
@@ -85,18 +85,6 @@ def check_default(found: ProviderObject | None, namespace: str) -> ProviderObjec
         f"the default provider is not open to namespace {namespace}; name another one in spec.providerRef,"
         " or have an admin add the namespace to SECRETS_PROVIDER_NAMESPACES of the operator"
     )
-
-
-def check_write(provider: ProviderOrder, provider_name: str, namespace: str, labels: Mapping[str, str] | None) -> None:
-    """`ProviderNotAllowed` unless this namespace may write there: both the provider and a condition that admits it have to say so."""
-    if provider.access is not Access.READ_WRITE:
-        raise ProviderNotAllowed(f"{provider_name} is only read; its owner sets spec.access to ReadWrite, or use another provider")
-    if provider.admissions and not any(
-        item.access is Access.READ_WRITE and admits(item, namespace, labels) for item in provider.admissions
-    ):
-        raise ProviderNotAllowed(
-            f"{provider_name} is only read by namespace {namespace}; its owner sets access to ReadWrite in a condition that admits it"
-        )
 
 
 def admits(item: Admission, namespace: str, labels: Mapping[str, str] | None) -> bool:

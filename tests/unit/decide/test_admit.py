@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from builders import order
-from keyturn.decide.admit import TYPES, Limits, admits, check_admission, check_target, check_write, selects
+from keyturn.decide.admit import TYPES, Limits, admits, check_admission, check_target, selects
 from keyturn.model.errors import ProviderNotAllowed, Rejected
 from keyturn.model.ids import SecretRef
-from keyturn.model.order import Access, Admission, FileConfig, ProviderOrder, Selector
+from keyturn.model.order import Admission, FileConfig, ProviderOrder, Selector
 
 LIMITS = Limits("keyturn-system", frozenset({"example.com/token", "helm.sh/release.v1"}))
 
@@ -120,40 +120,6 @@ def test_conditions_admit_namespaces_by_any_of_their_ways(*, items: tuple[Admiss
 def test_no_selector_admits_a_namespace_whose_labels_are_not_known_yet(selector: Selector) -> None:
     with pytest.raises(ProviderNotAllowed):
         check_admission(ProviderOrder(FileConfig("x"), admissions=(Admission(selector=selector),)), "p", "shop", None)
-
-
-WRITES, READS = Access.READ_WRITE, Access.READ_ONLY
-
-
-@pytest.mark.parametrize(
-    ("access", "items", "refusal"),
-    [
-        pytest.param(READS, (), "is only read; its owner sets spec.access", id="a provider is only read"),
-        pytest.param(WRITES, (), "", id="without conditions its own access holds"),
-        pytest.param(WRITES, (Admission(frozenset({"shop"}), access=WRITES),), "", id="both say so"),
-        pytest.param(WRITES, (Admission(frozenset({"shop"})),), "is only read by namespace shop", id="a condition is only for reading"),
-        pytest.param(READS, (Admission(frozenset({"shop"}), access=WRITES),), "its owner sets spec.access", id="never more than its own"),
-        pytest.param(WRITES, (Admission(frozenset({"other"}), access=WRITES),), "is only read by namespace shop", id="for others"),
-        pytest.param(
-            WRITES, (Admission(frozenset({"shop"})), Admission(regexes=("^sh",), access=WRITES)), "", id="any condition that admits"
-        ),
-        pytest.param(
-            WRITES,
-            (Admission(frozenset({"shop"})), Admission(frozenset({"other"}), access=WRITES)),
-            "by namespace shop",
-            id="not another's",
-        ),
-    ],
-)
-def test_a_namespace_writes_where_the_provider_and_a_condition_that_admits_it_say_so(
-    access: Access, items: tuple[Admission, ...], refusal: str
-) -> None:
-    provider = ProviderOrder(FileConfig("x"), access, items)
-    if not refusal:
-        check_write(provider, "ClusterSecretProvider/files", "shop", SHOP)
-    else:
-        with pytest.raises(ProviderNotAllowed, match=refusal):
-            check_write(provider, "ClusterSecretProvider/files", "shop", SHOP)
 
 
 def test_a_name_admits_a_namespace_whose_labels_are_not_known_yet() -> None:
