@@ -23,11 +23,10 @@ from keyturn.kube.client import Client
 from keyturn.kube.config import ClusterConfig, Token
 from keyturn.kube.tenant_tokens import TokenRequests
 from keyturn.model.errors import AuthFailed
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
+from keyturn.model.ids import Carrier, KeyPair, KeyRef, ObjectRef
 from keyturn.model.kubernetes import OtherCluster
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import KeyPair
 from keyturn.providers.dial import Dialer
 from keyturn.providers.kubernetes import KubernetesProvider
 from keyturn.providers.kubernetes_session import Entrance, Session, Stranger, Tenant

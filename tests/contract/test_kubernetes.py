@@ -15,12 +15,11 @@ from controlplane.plane import ControlPlane
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Rejected, Throttled, Unavailable
-from keyturn.model.ids import Kind
+from keyturn.model.ids import KeyPair, Kind
 from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.material import Cap, Form, SourceRef, Value
 from keyturn.model.order import ProviderOrder
 from keyturn.model.sensitive import Sensitive
-from keyturn.model.vault import KeyPair
 from keyturn.ports import Provider
 from keyturn.providers import kubernetes as module
 from keyturn.providers.registry import Home, Surroundings, build

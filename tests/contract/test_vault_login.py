@@ -13,10 +13,10 @@ from aiohttp import web
 from canary import Canary
 from contract.vaults import Front, Rig, Signer, front, get, password
 from keyturn.model.errors import AuthFailed, Unavailable
-from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.ids import Carrier, KeyPair, KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount, TenantToken
-from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultLogin
+from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, TokenLogin, UserPassLogin, VaultLogin
 
 
 async def works(rig: Rig, canary: Canary, login: VaultLogin, **config: Any) -> None:

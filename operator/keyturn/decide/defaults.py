@@ -18,11 +18,11 @@ from keyturn.model.azure import AzureConfig
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import EVERYBODY, DefaultProvider
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.ids import Carrier, KeyPair, KeyRef
 from keyturn.model.keys import REMEDY, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE
 from keyturn.model.order import EnvConfig, FileConfig, FileFormat
 from keyturn.model.sensitive import Sensitive
-from keyturn.model.vault import AppRoleLogin, JwtLogin, KeyPair, TokenLogin, VaultConfig, VaultLogin
+from keyturn.model.vault import AppRoleLogin, JwtLogin, TokenLogin, VaultConfig, VaultLogin
 
 PROVIDER: Final = "SECRETS_PROVIDER"
 NAMESPACES: Final = "SECRETS_PROVIDER_NAMESPACES"

@@ -102,3 +102,11 @@ class KeyRef:
         if not self.namespace:
             return f"{self.carrier} {self.name}".rstrip()
         return f"{self.carrier}/{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A client certificate and its private key, both PEM."""
+
+    certificate: KeyRef
+    key: KeyRef

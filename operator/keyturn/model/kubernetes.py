@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from keyturn.model.ids import KeyRef
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import KeyPair
 
 
 @dataclass(frozen=True, slots=True)

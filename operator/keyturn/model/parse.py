@@ -8,7 +8,7 @@ and prefixes, roots of files) is asked in ``decide/``. No message quotes a value
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, assert_never
 
 from keyturn.model.errors import KeyConflict, Rejected
 from keyturn.model.ids import Kind
@@ -48,7 +48,16 @@ from keyturn.model.specs_aws import AwsSecretsManager
 from keyturn.model.specs_azure import AzureKeyVault
 from keyturn.model.specs_google import GoogleSecretManager
 from keyturn.model.specs_kubernetes import Kubernetes
-from keyturn.model.specs_provider import ClusterSecretProviderSpec, Database, Env, Fake, File, NamespaceCondition, SecretProviderSpec
+from keyturn.model.specs_provider import (
+    ClusterSecretProviderSpec,
+    Database,
+    Env,
+    Fake,
+    File,
+    Member,
+    NamespaceCondition,
+    SecretProviderSpec,
+)
 from keyturn.model.specs_sources import DataEntry, ProviderRefSpec
 from keyturn.model.specs_target import RESERVED_NAME, TargetSpec, Template, TemplateMetadata
 from keyturn.model.specs_types import LabelSelector
@@ -94,7 +103,7 @@ def parse_provider(kind: Kind, spec: object, namespace: str = "", *, strict: boo
     wish = model.read(spec, kind=kind, strict=strict)
     conditions = (wish.conditions or ()) if isinstance(wish, ClusterSecretProviderSpec) else ()
     return ProviderOrder(
-        config=_config(*wish.provider.member, namespace=namespace),
+        config=_config(wish.provider.member, namespace),
         access=Access(wish.access or Access.READ_ONLY),
         admissions=tuple(_admission(f"spec.conditions[{i}]", condition) for i, condition in enumerate(conditions)),
         controller_class=wish.controller_class or "",
@@ -158,7 +167,7 @@ def _plain(field: str, texts: Mapping[str, str]) -> Mapping[str, str]:
     return texts
 
 
-def _config(member: str, config: object, *, namespace: str) -> ProviderConfig:
+def _config(config: Member, namespace: str) -> ProviderConfig:
     match config:
         case Env(prefix=prefix):
             return EnvConfig(prefix or ENV_PREFIX)
@@ -179,7 +188,7 @@ def _config(member: str, config: object, *, namespace: str) -> ProviderConfig:
         case GoogleSecretManager():
             return parse_google(config, namespace)
         case _:
-            raise Rejected(f"spec.provider.{member}: {NOT_BUILT}; use hashicorpVault, kubernetes, database, env, file or fake")
+            assert_never(config)
 
 
 def _fake(fake: Fake) -> FakeConfig:

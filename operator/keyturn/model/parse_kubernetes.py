@@ -3,11 +3,10 @@
 from typing import Final
 
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import KeyRef
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.kubernetes import KubernetesConfig, OtherCluster
 from keyturn.model.parse_refs import authority, key_ref, service_account
 from keyturn.model.specs_kubernetes import Kubernetes, KubernetesAuth, KubernetesServer
-from keyturn.model.vault import KeyPair
 
 FIELD: Final = "spec.provider.kubernetes"
 

@@ -3,12 +3,12 @@
 from typing import Final, assert_never
 
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import KeyRef
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.parse_refs import authority, key_ref, service_account
 from keyturn.model.specs_types import SecretKeyRef
 from keyturn.model.specs_vault import HashicorpVault, VaultAppRole, VaultAuth, VaultCert, VaultJwt, VaultKubernetes, VaultUserPass
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
+from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
 
 FIELD: Final = "spec.provider.hashicorpVault"
 

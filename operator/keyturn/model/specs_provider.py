@@ -1,7 +1,7 @@
 """The specs of SecretProvider and ClusterSecretProvider, with the members that need no cloud."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -132,6 +132,9 @@ _MEMBERS = (
 )
 
 
+Member = Env | File | Database | AwsSecretsManager | AzureKeyVault | GoogleSecretManager | HashicorpVault | Kubernetes | Fake
+
+
 class Provider(Spec):
     """Where the secrets are: exactly one member."""
 
@@ -178,10 +181,10 @@ class Provider(Spec):
     )
 
     @property
-    def member(self) -> tuple[str, Any]:
-        """The one member that is set, by its name in the API."""
-        name = next(name for name in _MEMBERS if getattr(self, name) is not None)
-        return str(type(self).model_fields[name].alias), getattr(self, name)
+    def member(self) -> Member:
+        """The one member that is set."""
+        found: Member = next(member for name in _MEMBERS if (member := getattr(self, name)) is not None)
+        return found
 
 
 def _is_only_read(provider: Provider) -> bool:

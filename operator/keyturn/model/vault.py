@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keyturn.model.ids import KeyRef
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
 
@@ -43,15 +43,7 @@ class UserPassLogin:
 @dataclass(frozen=True, slots=True)
 class CertLogin:
     mount: str
-    pair: "KeyPair"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A client certificate and its private key, both PEM."""
-
-    certificate: KeyRef
-    key: KeyRef
+    pair: KeyPair
 
 
 VaultLogin = TokenLogin | AppRoleLogin | JwtLogin | UserPassLogin | CertLogin

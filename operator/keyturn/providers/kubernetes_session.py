@@ -3,7 +3,6 @@
 A tenant's token goes to the operator's own API server and nowhere else, by connections that know nobody else.
 """
 
-import asyncio
 import random
 import ssl
 import time
@@ -13,17 +12,16 @@ from functools import partial
 from typing import Final, Protocol
 
 from keyturn.model.errors import AuthFailed, Unavailable
-from keyturn.model.ids import KeyRef
+from keyturn.model.ids import KeyPair
 from keyturn.model.kubernetes import OtherCluster
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import KeyPair
 from keyturn.ports import References, TenantTokens
 from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
 from keyturn.providers.kubernetes_wire import JSON, is_kubernetes
 from keyturn.providers.passes import Pass, Passes
 from keyturn.providers.room import Hold
-from keyturn.providers.tls import context
+from keyturn.providers.tls import context_of
 
 _CERTIFICATE: Final = Sensitive(b"")
 """For a pass of which nothing is shown: who comes is known by the connection."""
@@ -73,26 +71,15 @@ class Stranger:
     dialer: Dialer
 
     async def connect(self) -> Line:
-        config, read = self.config, self.references.read
-        trusted, login = config.authority, config.login
-        source = f"{trusted}, key {trusted.key}," if isinstance(trusted, KeyRef) else "caBundle"
-        authority = await self._authority(trusted) if isinstance(trusted, KeyRef) else trusted
-        pair = (await read(login.certificate), await read(login.key)) if isinstance(login, KeyPair) else None
-        return self.dialer.open(config.server, await asyncio.to_thread(context, authority, source, pair, "the client certificate"))
+        login = self.config.login
+        tls = await context_of(self.references, self.config.authority, "server.caProvider", login if isinstance(login, KeyPair) else None)
+        return self.dialer.open(self.config.server, tls)
 
     async def log_in(self, now_s: float) -> Pass:  # noqa: ARG002  # nobody tells when it ends
         login = self.config.login
         if isinstance(login, KeyPair):
             return Pass(_CERTIFICATE)
         return Pass(_as_token(await self.references.read(login), f"{login}, key {login.key},"))
-
-    async def _authority(self, ref: KeyRef) -> Sensitive:
-        """Whom to trust: no credential, and told by the field, so that nobody looks for one."""
-        try:
-            return await self.references.read(ref)
-        except AuthFailed as missing:
-            problem = f"server.caProvider: {missing}"
-        raise AuthFailed(problem)
 
     def __str__(self) -> str:
         login = self.config.login

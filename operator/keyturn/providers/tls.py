@@ -1,14 +1,17 @@
 """The TLS context towards a server that somebody chose: whom to trust, and the client certificate where there is one.
 
-Reads nothing: the PEM texts are handed in. Says nothing of what was in them.
+Says nothing of what was in the PEM texts.
 """
 
+import asyncio
 import ssl
 from functools import lru_cache
 
 from keyturn.keypair import load_pair
 from keyturn.model.errors import AuthFailed
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.sensitive import Sensitive
+from keyturn.ports import References
 
 LONGEST_AUTHORITY = 64 << 10
 """In bytes. OpenSSL reads them in one piece, and nothing else of the process runs meanwhile."""
@@ -29,6 +32,24 @@ def context(authority: Sensitive | None, named: str, pair: tuple[Sensitive, Sens
     if pair and not load_pair(tls, *(each.reveal() for each in pair)):
         raise AuthFailed(f"{pair_named}: certificate and key are no pair in PEM, or the key is encrypted")
     return tls
+
+
+async def context_of(references: References, trusted: KeyRef | Sensitive | None, field: str, pair: KeyPair | None) -> ssl.SSLContext:
+    """The same for what a config refers to; ``field`` is where it names whom to trust. Raises a `ProviderError`."""
+    read = references.read
+    source = f"{trusted}, key {trusted.key}," if isinstance(trusted, KeyRef) else "caBundle"
+    authority = await _authority(references, trusted, field) if isinstance(trusted, KeyRef) else trusted
+    client = (await read(pair.certificate), await read(pair.key)) if pair else None
+    return await asyncio.to_thread(context, authority, source, client, "the client certificate")
+
+
+async def _authority(references: References, ref: KeyRef, field: str) -> Sensitive:
+    """Whom to trust: no credential, and told by the field, so that nobody looks for one."""
+    try:
+        return await references.read(ref)
+    except AuthFailed as missing:
+        problem = f"{field}: {missing}"
+    raise AuthFailed(problem)
 
 
 def _trusting(authority: bytes | None) -> ssl.SSLContext | None:

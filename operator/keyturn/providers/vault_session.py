@@ -11,13 +11,11 @@ from typing import Final
 
 from keyturn.decide.tokenlife import Care, Life, care, grant, is_worn
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Unavailable
-from keyturn.model.ids import KeyRef
-from keyturn.model.sensitive import Sensitive
-from keyturn.model.vault import CertLogin, KeyPair, TokenLogin, VaultConfig
+from keyturn.model.vault import CertLogin, TokenLogin, VaultConfig
 from keyturn.providers.dial import LIMIT, NO_ANSWER, Answer, Dialer, Line
 from keyturn.providers.passes import Passes
 from keyturn.providers.room import Hold
-from keyturn.providers.tls import context
+from keyturn.providers.tls import context_of
 from keyturn.providers.vault_login import Token, Writer, body_of, entry, named
 from keyturn.providers.vault_wire import Auth, Envelope, failure, is_vaults, unwrap
 
@@ -134,25 +132,11 @@ class Session:
 
     async def _connected(self) -> Line:
         if self._line is None:
-            config, given = self._config, self._config.authority
-            authority = await self._authority(given) if isinstance(given, KeyRef) else given
-            source = f"{given}, key {given.key}," if isinstance(given, KeyRef) else "caBundle"
-            pair = await self._pair(config.login.pair if isinstance(config.login, CertLogin) else config.client)
-            tls = await asyncio.to_thread(context, authority, source, pair, "the client certificate")
+            config = self._config
+            pair = config.login.pair if isinstance(config.login, CertLogin) else config.client
+            tls = await context_of(self._writer.references, config.authority, "caProvider", pair)
             self._line = self._dialer.open(config.server, tls)
         return self._line
-
-    async def _authority(self, ref: KeyRef) -> Sensitive:
-        """Whom to trust: no credential, and told by the field, so that nobody looks for one."""
-        try:
-            return await self._writer.references.read(ref)
-        except AuthFailed as missing:
-            problem = f"caProvider: {missing}"
-        raise AuthFailed(problem)
-
-    async def _pair(self, pair: KeyPair | None) -> tuple[Sensitive, Sensitive] | None:
-        read = self._writer.references.read
-        return (await read(pair.certificate), await read(pair.key)) if pair else None
 
     async def _send(
         self,

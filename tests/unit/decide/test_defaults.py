@@ -8,9 +8,9 @@ from keyturn.decide.reach import Reach
 from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.ids import Carrier, KeyPair, KeyRef
 from keyturn.model.order import NOBODY, Access, Admission, EnvConfig, FileConfig, FileFormat
-from keyturn.model.vault import AppRoleLogin, JwtLogin, KeyPair, TokenLogin, VaultConfig
+from keyturn.model.vault import AppRoleLogin, JwtLogin, TokenLogin, VaultConfig
 
 VALUE = "kt-canary-default"
 VAULT = {"SECRETS_PROVIDER": "hashicorp_vault", "VAULT_URL": "https://vault:8200", "VAULT_TOKEN": VALUE}

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef, Kind
+from keyturn.model.ids import Carrier, KeyPair, KeyRef, Kind
 from keyturn.model.kubernetes import KubernetesConfig, OtherCluster
 from keyturn.model.order import ProviderOrder
 from keyturn.model.parse import parse_provider
 from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import KeyPair
 
 URL = "https://cluster.example.com:6443"
 PEM = b"-----BEGIN CERTIFICATE-----"

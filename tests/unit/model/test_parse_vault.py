@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef, Kind
+from keyturn.model.ids import Carrier, KeyPair, KeyRef, Kind
 from keyturn.model.parse import parse_provider
 from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_vault import HashicorpVault, VaultAuth
 from keyturn.model.tenant import ServiceAccount
-from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, KeyPair, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
+from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
 
 SERVER = "https://vault.vault.svc:8200"
 PEM = b"-----BEGIN CERTIFICATE-----"
