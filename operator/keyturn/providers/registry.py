@@ -12,8 +12,9 @@ from typing import Final, assert_never
 
 from keyturn.decide.address import AddressRules, check_scheme
 from keyturn.decide.reach import Reach, check_file_path, check_prefix
-from keyturn.model.aws import AwsConfig, OwnLogin
-from keyturn.model.azure import AzureConfig, TenantLogin
+from keyturn.model import aws, azure
+from keyturn.model.aws import AwsConfig
+from keyturn.model.azure import AzureConfig
 from keyturn.model.database import DatabaseConfig, OtherDatabase
 from keyturn.model.errors import MissingExtra, Rejected
 from keyturn.model.google import AmbientLogin, ConfigLogin, FileLogin, GoogleConfig, GooglePlaces
@@ -191,7 +192,7 @@ def _aws(config: AwsConfig, kind: Kind, namespace: str, around: Surroundings, ac
     from keyturn.providers.aws_open import opened
 
     is_tenants = kind is Kind.SECRET_PROVIDER
-    if isinstance(config.login, OwnLogin) and (is_tenants or config.endpoint):
+    if isinstance(config.login, aws.OwnLogin) and (is_tenants or config.endpoint):
         raise Rejected("spec.provider.awsSecretsManager.auth: the operator's own identity is for a ClusterSecretProvider without endpoint")
     if config.endpoint:
         check_scheme("spec.provider.awsSecretsManager.endpoint", config.endpoint, around.addresses)
@@ -208,7 +209,7 @@ def _azure(config: AzureConfig, kind: Kind, namespace: str, around: Surroundings
 
     if config.is_ambient and kind is not Kind.CLUSTER_SECRET_PROVIDER:
         raise Rejected("spec.provider.azureKeyVault.authType: the operator's own identity is for a ClusterSecretProvider only")
-    if isinstance(config.login, TenantLogin) and around.home is None:
+    if isinstance(config.login, azure.TenantLogin) and around.home is None:
         raise Rejected("spec.provider.azureKeyVault.serviceAccountRef: its token is made by the operator in its cluster; use authSecretRef")
     rules = around.addresses if kind is Kind.SECRET_PROVIDER else None
     road = Road(f".{config.vault.partition('.')[2]}", rules, namespace)
