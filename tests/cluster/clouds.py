@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cluster.api import Api, Json
 from cluster.shop import Shop, encoded, secret_provider
-from contract.aws import REGION, Front
+from contract.aws import REGION, Aws
 from contract.aws_rules import RefusedError
 from contract.aws_sts import Identity, Role
 from contract.servers import elsewhere
@@ -48,7 +48,7 @@ class Clouds:
         self.azure = self._stack.enter_context(Cloud())
         self.vault = self.azure.vault("shop")
         self._loop = self._stack.enter_context(elsewhere())
-        self.aws = Front(self._loop, tls=self.serving(*_AWS))
+        self.aws = Aws(loop=self._loop, tls=self.serving(*_AWS))
         self.services = TokenServices()
         self.google = GoogleSecrets(self.services.who, project=PROJECT)
         self.there(self._start())

@@ -1,12 +1,10 @@
 """What the tests of the AWS provider stand on: AWS as documented, over moto, and providers that ask it by the real SDK."""
 
-import asyncio
 import base64
 import itertools
 import json
 import os
-import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +13,15 @@ from urllib.parse import parse_qsl
 import pytest
 from aiohttp import web
 
+from contract.answers import get
 from contract.aws_rules import RefusedError, Rules
 from contract.aws_sts import Identity, Role, Sts, assumed, service_of, spelled
-from contract.servers import elsewhere
+from contract.kept import Kept
+from contract.servers import Front, elsewhere
 from keyturn.decide.address import AddressRules
 from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin
-from keyturn.model.errors import AuthFailed, ProviderError
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
-from keyturn.model.material import SourceRef, Value
-from keyturn.model.sensitive import Sensitive
+from keyturn.model.errors import AuthFailed
+from keyturn.model.material import SourceRef
 from keyturn.ports import TenantTokens
 from keyturn.providers.aws import AwsProvider
 from keyturn.providers.aws_open import opened
@@ -32,7 +30,6 @@ from keyturn.providers.room import Room
 Json = dict[str, Any]
 Answering = Callable[[str], web.Response | None]
 
-LOOPBACK = "127.0.0.1"
 REGION = "eu-west-1"
 PROSE = "kt-canary-prose"
 KEY_ID, SECRET = "AKIAKEYTURNTESTS0001", "kt-canary-secret-access-key"
@@ -49,28 +46,19 @@ def refusal(code: str, status: int = 400, **headers: str) -> web.Response:
     return web.json_response(told, status=status, headers={**REQUEST, **headers})
 
 
-@dataclass
-class Front:
-    """Secrets Manager and STS behind one port, in a loop of its own. Answers in their place where it is told to.
+@dataclass(kw_only=True)
+class Aws(Front):
+    """Secrets Manager and STS behind one port. Answers in their place where it is told to.
 
     ``losing``: operations whose answers are lost on the way.
     """
 
-    loop: asyncio.AbstractEventLoop
     rules: Rules = field(default_factory=lambda: Rules(REGION))
     sts: Sts = field(default_factory=Sts)
     answering: Answering = lambda _: None
     asked: list[tuple[str, Json]] = field(default_factory=list)
     refused_operations: set[str] = field(default_factory=set)
     losing: frozenset[str] = frozenset()
-    port: int = 0
-    tls: ssl.SSLContext | None = None
-    _speaks: asyncio.Event = field(default_factory=asyncio.Event)
-    _runner: web.AppRunner | None = None
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self.port}"
 
     def count(self, operation: str) -> int:
         """How often it was asked for."""
@@ -86,23 +74,6 @@ class Front:
         await self.leave()
         await self.there(self.rules.stop())
 
-    async def listen(self) -> None:
-        """On the port that it had, if any."""
-        self.speak()
-        await self.there(self._listen())
-
-    async def leave(self) -> None:
-        """Nobody listens there any more, and what is open is cut."""
-        await self.there(self._leave())
-
-    def hush(self) -> None:
-        """From now on it takes requests and answers none."""
-        self.loop.call_soon_threadsafe(self._speaks.clear)
-
-    def speak(self) -> None:
-        """Whoever waits has an answer."""
-        self.loop.call_soon_threadsafe(self._speaks.set)
-
     async def do(self, operation: str, **asked: Any) -> Json:
         """As an administrator of the account, to whom all is open."""
         denied, self.rules.denied = self.rules.denied, set()
@@ -111,30 +82,14 @@ class Front:
         finally:
             self.rules.denied = denied
 
-    async def there(self, job: Coroutine[Any, Any, Any]) -> Any:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self.loop))
-
-    async def _listen(self) -> None:
-        app = web.Application(client_max_size=4 << 20)
-        app.router.add_route("*", "/{tail:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, self.port, ssl_context=self.tls, reuse_address=True).start()
-        [(_, self.port)] = [address[:2] for address in self._runner.addresses]
-
-    async def _leave(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         is_sts = service_of(headers) == "sts"
         form = dict(parse_qsl(body.decode(), keep_blank_values=True)) if is_sts else {}
         operation = form.get("Action") or headers.get("x-amz-target", "").rpartition(".")[2]
         self.asked.append((operation, form or json.loads(body)))
-        if not self._speaks.is_set():
-            await self._speaks.wait()
+        if await self.was_silent():
             return refusal("InternalServiceError", 500)
         if (answer := self.answering(operation)) is not None:
             return answer
@@ -164,18 +119,17 @@ class Front:
         return web.Response(text=text, content_type="text/xml", headers=REQUEST)
 
 
-@dataclass
-class Account:
+@dataclass(kw_only=True)
+class Account(Kept):
     """An AWS account, the Secrets that log-ins refer to, and what was opened. Alone in its process, as the SDK's environment is."""
 
-    secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
     opened: list[AwsProvider] = field(default_factory=list)
     now_s: float = 1000.0
     tokens: TenantTokens | None = None
 
     async def start(self) -> None:
         self._stack = ExitStack()
-        self.front = Front(self._stack.enter_context(elsewhere()))
+        self.front = Aws(loop=self._stack.enter_context(elsewhere()))
         await self.front.start()
         given = {
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.front.url,
@@ -193,21 +147,6 @@ class Account:
             await provider.close()
         await self.front.stop()
         self._stack.close()
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        """As the port `References` has it."""
-        if ref not in self.secrets:
-            raise AuthFailed(f"there is no {ref}")
-        return self.secrets[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        raise NotImplementedError
-
-    def keep(self, name: str, text: str | bytes) -> KeyRef:
-        """Puts a credential into a Secret."""
-        ref = KeyRef(Carrier.SECRET, "shop", name, "value")
-        self.secrets[ref] = Sensitive(text) if isinstance(text, bytes) else Sensitive.of(text)
-        return ref
 
     def keys(self, key_id: str = KEY_ID, secret: str = SECRET) -> KeysLogin:
         """A log-in by an access key."""
@@ -255,15 +194,6 @@ async def account() -> AsyncIterator[Account]:
         await made.stop()
 
 
-async def get(provider: AwsProvider, key: str, version: str = "") -> Value | ProviderError:
-    """One reference's answer, also where the call as a whole was refused."""
-    ref = SourceRef(key, version)
-    try:
-        return (await provider.get_many([ref]))[ref]
-    except ProviderError as error:
-        return error
-
-
 async def refused(here: Account, says: str, **opened: Any) -> None:
     """A read and `validate` say the same, and nothing that is secret."""
     provider = here.open(**opened)
@@ -279,12 +209,6 @@ async def fill(here: Account, count: int) -> list[SourceRef]:
     for number in range(count):
         await here.put(f"many/{number:03d}", f"kt-canary-{number}")
     return [SourceRef(f"many/{number:03d}") for number in range(count)]
-
-
-def text_of(answer: Value | ProviderError) -> str:
-    """What is in an answer; fails where it is an error."""
-    assert isinstance(answer, Value), answer
-    return answer.data.reveal().decode()
 
 
 def _restore(before: Mapping[str, str | None]) -> None:

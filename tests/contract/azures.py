@@ -1,17 +1,14 @@
 """What the tests of the azureKeyVault provider stand on: a fake cloud, a vault in it, and identities."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from contract.kept import Kept
 from keyturn.model.azure import AzureConfig, AzureLogin, Principal, SecretLogin, TenantLogin
-from keyturn.model.errors import AuthFailed, ProviderError
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
-from keyturn.model.material import SourceRef, Value
-from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
-from keyturn.ports import Provider, TenantTokens
+from keyturn.ports import TenantTokens
 from keyturn.providers.azure import AzureProvider
 from keyturn.providers.azure_login import Entrance
 from keyturn.providers.azure_road import Road
@@ -25,14 +22,13 @@ SECRET = "kt-canary-client-secret"
 
 
 @dataclass
-class Rig:
-    """A cloud, its vault `shop`, a client that may all, and providers that log in as this one. ``kept`` is what Secrets hold.
+class Rig(Kept):
+    """A cloud, its vault `shop`, a client that may all, and providers that log in as this one.
 
     The vault's clock stands still, an hour ago, and goes on by a second with each `seed`.
     """
 
     cloud: Cloud
-    kept: dict[KeyRef, Sensitive] = field(default_factory=dict)
     opened: list[AzureProvider] = field(default_factory=list)
     now_s: float = 1000.0
     time_s: float = field(default_factory=lambda: time.time() - 3600)
@@ -43,20 +39,6 @@ class Rig:
         self.entra = self.cloud.entra
         self.client_id = self.entra.add(secret=SECRET)
         self.vault.rights[self.client_id] = Rights()
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        if ref not in self.kept:
-            raise AuthFailed(f"there is no {ref}")
-        return self.kept[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        """Tests change what they like."""
-
-    def keep(self, key: str, value: str | bytes) -> KeyRef:
-        """A key of the Secret `login`, which holds this from now on."""
-        ref = KeyRef(Carrier.SECRET, "shop", "login", key)
-        self.kept[ref] = Sensitive(value) if isinstance(value, bytes) else Sensitive.of(value)
-        return ref
 
     def principal(self, client_id: str = "") -> Principal:
         return Principal(self.entra.tenant, self.keep(f"client-{client_id[:8]}", client_id or self.client_id))
@@ -96,17 +78,3 @@ def rigged() -> Iterator[Rig]:
         cloud = stack.enter_context(Cloud())
         stack.enter_context(cloud.surroundings())
         yield Rig(cloud)
-
-
-async def answer(provider: Provider, key: str = "db", version: str = "") -> Value | ProviderError:
-    ref = SourceRef(key, version)
-    try:
-        return (await provider.get_many([ref]))[ref]
-    except ProviderError as error:
-        return error
-
-
-async def read(provider: Provider, key: str = "db", version: str = "") -> str:
-    found = await answer(provider, key, version)
-    assert isinstance(found, Value), found
-    return found.data.reveal().decode()

@@ -1,7 +1,8 @@
-"""What all benches of ours share: a bench whose providers are dressed in something, such as their guard or a fault."""
+"""What benches of ours share: servers that are silent or away, and providers dressed in something, such as their guard or a fault."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 from keyturn.ports import Provider
 from keyturn.providers.guard import Guard
@@ -9,6 +10,36 @@ from keyturn.providers.guarded_writer import GuardedWriter
 from keyturn.testing.provider_suite import Bench, Who
 
 Dress = Callable[[Provider], Provider]
+
+
+class Gone(Protocol):
+    """What stands for a server."""
+
+    def hush(self) -> None: ...
+
+    def speak(self) -> None: ...
+
+    async def leave(self) -> None: ...
+
+    async def listen(self) -> None: ...
+
+
+class Fronted(Bench):
+    """A bench whose providers ask at a front."""
+
+    _front: Gone
+
+    @asynccontextmanager
+    async def hanging(self) -> AsyncIterator[None]:
+        self._front.hush()
+        yield
+        self._front.speak()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        await self._front.leave()
+        yield
+        await self._front.listen()
 
 
 class Dressed(Bench):

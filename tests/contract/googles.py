@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,12 +14,10 @@ from typing import Any
 import trustme
 from aiohttp import web
 
+from contract.kept import Kept
 from contract.servers import elsewhere
 from keyturn.decide.address import AddressRules
-from keyturn.model.errors import AuthFailed, ProviderError
 from keyturn.model.google import AmbientLogin, FederatedLogin, FileLogin, GoogleConfig, GoogleLogin, GooglePlaces, KeyLogin
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
-from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount, TenantToken
 from keyturn.providers.google import GoogleProvider
@@ -55,15 +53,13 @@ def authority() -> tuple[trustme.CA, trustme.LeafCert]:
 
 
 @dataclass
-class Rig:
+class Rig(Kept):
     """One cloud: a project of Secret Manager at the global endpoint and at one region's, token services, and Secrets of a cluster."""
 
     folder: Path
     services: TokenServices = field(default_factory=TokenServices)
     now_s: float = 1000.0
     rules: AddressRules = field(default_factory=AddressRules)
-    secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
-    reads: list[KeyRef] = field(default_factory=list)
     made: list[tuple[ServiceAccount, str]] = field(default_factory=list)
     opened: list[GoogleProvider] = field(default_factory=list)
     uids: dict[ServiceAccount, str] = field(default_factory=dict)
@@ -127,16 +123,7 @@ class Rig:
         for server in (self.cloud, self.regional):
             await server.stop()
 
-    # -- as the ports References and TenantTokens have it ------------------------------------------------------------------------
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        self.reads.append(ref)
-        if ref not in self.secrets:
-            raise AuthFailed(f"there is no {ref}")
-        return self.secrets[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        raise NotImplementedError
+    # -- as the port TenantTokens has it ----------------------------------------------------------------------------------------
 
     async def at_home(self, who: ServiceAccount) -> TenantToken:
         raise NotImplementedError
@@ -151,12 +138,6 @@ class Rig:
         return self.notes.get(who, {})
 
     # -- log-ins ----------------------------------------------------------------------------------------------------------------
-
-    def keep(self, name: str, text: str | bytes) -> KeyRef:
-        """Puts a credential into a Secret."""
-        ref = KeyRef(Carrier.SECRET, "shop", name, "key.json")
-        self.secrets[ref] = Sensitive(text) if isinstance(text, bytes) else Sensitive.of(text)
-        return ref
 
     def key_login(self, email: str = READER) -> KeyLogin:
         """A key of a service account, in a Secret."""
@@ -205,18 +186,3 @@ async def rigged() -> AsyncIterator[Rig]:
             yield made
         finally:
             await made.stop()
-
-
-async def get(provider: GoogleProvider, key: str, version: str = "") -> Value | ProviderError:
-    """One reference's answer, also where the call as a whole was refused."""
-    ref = SourceRef(key, version)
-    try:
-        return (await provider.get_many([ref]))[ref]
-    except ProviderError as error:
-        return error
-
-
-async def text(provider: GoogleProvider, key: str, version: str = "") -> bytes:
-    found = await get(provider, key, version)
-    assert isinstance(found, Value), found
-    return found.data.reveal()

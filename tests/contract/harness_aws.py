@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from contract.aws import KEY_ID, PROSE, ROLE, WRITES, Account, refusal
+from contract.benches import Fronted
 from keyturn.model.aws import AssumedRole
 from keyturn.model.material import CURRENT, Cap
 from keyturn.ports import Provider
 from keyturn.providers.aws_names import BY_ID, LABELS, MOST_BYTES
-from keyturn.testing.provider_suite import Bench, Need, Who
+from keyturn.testing.provider_suite import Need, Who
 
 
-class AwsBench(Bench):
+class AwsBench(Fronted):
     """An account of its own."""
 
     lacks: Mapping[Cap | Need, str] = {
@@ -64,22 +65,10 @@ class AwsBench(Bench):
         self._front.answering = lambda _: None
 
     @asynccontextmanager
-    async def hanging(self) -> AsyncIterator[None]:
-        self._front.hush()
-        yield
-        self._front.speak()
-
-    @asynccontextmanager
     async def failing(self) -> AsyncIterator[None]:
         self._front.answering = lambda _: refusal("InternalServiceError", 500)
         yield
         self._front.answering = lambda _: None
-
-    @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        await self._front.leave()
-        yield
-        await self._front.listen()
 
     @asynccontextmanager
     async def losing_answers(self) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
 """The benches of the database provider: the operator's own on SQLite and on a real PostgreSQL server, and a tenant's on that."""
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import TypeVar
 
 from sqlalchemy import select, update
 
+from contract.benches import Fronted
+from contract.kept import Kept
 from contract.sql_front import SqlFront
 from keyturn.decide.address import AddressRules
 from keyturn.model.database import OtherDatabase
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
+from keyturn.model.ids import Carrier, KeyRef
 from keyturn.model.keys import MasterKeys
 from keyturn.model.material import CURRENT, Cap
 from keyturn.model.sensitive import Sensitive
@@ -102,7 +104,7 @@ class FileBench(_Bench):
         return self._own(self.place.url, self.place.master if who is Who.OURS else f"kt-canary-wrong-{secrets.token_urlsafe(48)}")
 
 
-class ServerBench(_Bench):
+class ServerBench(Fronted, _Bench):
     """The operator's own database on a server, behind a front that can be away, silent, failing or a bad road."""
 
     patience_s = 60.0
@@ -135,22 +137,10 @@ class ServerBench(_Bench):
         self._server.execute(others)
 
     @asynccontextmanager
-    async def hanging(self) -> AsyncIterator[None]:
-        self._front.hush()
-        yield
-        self._front.speak()
-
-    @asynccontextmanager
     async def failing(self) -> AsyncIterator[None]:
         self._front.failing = True
         yield
         self._front.failing = False
-
-    @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        await self._front.leave()
-        yield
-        await self._front.listen()
 
     @asynccontextmanager
     async def losing_answers(self) -> AsyncIterator[None]:
@@ -166,18 +156,5 @@ class TenantBench(ServerBench):
     iterations = cipher.ITERATIONS  # of others none is taken
 
     def _open(self, url: str) -> Provider:
-        kept = _Kept({_URL: Sensitive.of(url), _KEY: Sensitive.of(self.place.master)})
+        kept = Kept(secrets={_URL: Sensitive.of(url), _KEY: Sensitive.of(self.place.master)})
         return DatabaseProvider(TenantDatabase(OtherDatabase(_URL, _KEY), kept, SqlDatabases(), _LOOPBACK, "shop", Room()))
-
-
-class _Kept:
-    """What Secrets hold."""
-
-    def __init__(self, texts: Mapping[KeyRef, Sensitive]) -> None:
-        self._texts = texts
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        return self._texts[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        """Nothing changes by itself."""

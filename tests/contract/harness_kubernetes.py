@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from contract.benches import Fronted
 from contract.kubes import PROSE, Cluster, refusal
 from controlplane.plane import ControlPlane
 from keyturn.decide import jsontext
 from keyturn.model.material import CURRENT, Cap
 from keyturn.ports import Provider
 from keyturn.providers.kubernetes import VALUE_LIMIT
-from keyturn.testing.provider_suite import Bench, Need, Who
+from keyturn.testing.provider_suite import Need, Who
 
 _MAP = "a Secret is a map, and so is a key's value; bytes that are no text come by their own key, in property"
 _NAME = "a Secret's name has small letters, digits, - and . alone"
@@ -35,7 +36,7 @@ _LACKS: dict[Cap | Need, str] = {
 }
 
 
-class KubernetesBench(Bench):
+class KubernetesBench(Fronted):
     """A namespace of this cluster, read by a ServiceAccount of its tenant's; or of another one, by a token in a Secret."""
 
     pause_s = 30
@@ -93,22 +94,10 @@ class KubernetesBench(Bench):
         self._front.answering = self._answer
 
     @asynccontextmanager
-    async def hanging(self) -> AsyncIterator[None]:
-        self._front.hush()
-        yield
-        self._front.speak()
-
-    @asynccontextmanager
     async def failing(self) -> AsyncIterator[None]:
         self._front.answering = lambda _: refusal(500)
         yield
         self._front.answering = self._answer
-
-    @asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
-        await self._front.leave()
-        yield
-        await self._front.listen()
 
     def _answer(self, request: web.Request) -> web.Response | None:
         """In the server's place, which takes no value of this size."""

@@ -6,7 +6,7 @@ import itertools
 import json
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +15,15 @@ import aiohttp
 import trustme
 from aiohttp import web
 
-from contract.servers import elsewhere
+from contract.kept import Kept
+from contract.servers import Front, elsewhere
 from controlplane.plane import ControlPlane
 from controlplane.servers import LOOPBACK
 from keyturn.decide.address import AddressRules
 from keyturn.kube.client import Client
 from keyturn.kube.config import ClusterConfig, Token
 from keyturn.kube.tenant_tokens import TokenRequests
-from keyturn.model.errors import AuthFailed
-from keyturn.model.ids import Carrier, KeyPair, KeyRef, ObjectRef
+from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.kubernetes import OtherCluster
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
@@ -48,28 +48,17 @@ def refusal(status: int, **headers: str) -> web.Response:
     return web.json_response(told, status=status, headers=headers)
 
 
-@dataclass
-class Front:
-    """Stands before the API server, and answers in its place where it is told to. ``dead`` are tokens that it takes no more.
-
-    Works in a loop of its own, so that its tasks are none of the provider's.
-    """
+@dataclass(kw_only=True)
+class Gate(Front):
+    """Stands before the API server, and answers in its place where it is told to. ``dead`` are tokens that it takes no more."""
 
     plane: ControlPlane
-    loop: asyncio.AbstractEventLoop
     answering: Answering = lambda _: None
     asked: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
-    _speaks: asyncio.Event = field(default_factory=asyncio.Event)
-    port: int = 0
     authority: trustme.CA = field(default_factory=trustme.CA)
     clients: trustme.CA | None = None
     """Who signs clients' certificates, where it lets nobody in without one."""
-    _runner: web.AppRunner | None = None
-
-    @property
-    def url(self) -> str:
-        return f"https://{LOOPBACK}:{self.port}"
 
     @property
     def tokens(self) -> set[str]:
@@ -83,46 +72,16 @@ class Front:
         return tls
 
     async def listen(self) -> None:
-        """On the port that it had, if any."""
-        self.speak()
-        await self._there(self._listen())
-
-    async def leave(self) -> None:
-        """Nobody listens there any more, and what is open is cut."""
-        await self._there(self._leave())
-
-    def hush(self) -> None:
-        """From now on it takes requests and answers none."""
-        self.loop.call_soon_threadsafe(self._speaks.clear)
-
-    def speak(self) -> None:
-        """Whoever waits has an answer."""
-        self.loop.call_soon_threadsafe(self._speaks.set)
-
-    async def _there(self, job: Coroutine[Any, Any, None]) -> None:
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self.loop))
-
-    async def _listen(self) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.authority.issue_cert(LOOPBACK).configure_cert(tls)
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert(LOOPBACK).configure_cert(self.tls)
         if self.clients is not None:
-            tls.verify_mode = ssl.CERT_REQUIRED
-            self.clients.configure_trust(tls)
-        await web.TCPSite(self._runner, LOOPBACK, self.port, ssl_context=tls, reuse_address=True).start()
-        [(_, self.port)] = [address[:2] for address in self._runner.addresses]
+            self.tls.verify_mode = ssl.CERT_REQUIRED
+            self.clients.configure_trust(self.tls)
+        await super().listen()
 
-    async def _leave(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path_qs, dict(request.headers)))
-        if not self._speaks.is_set():
-            await self._speaks.wait()
+        if await self.was_silent():
             return refusal(503)
         if request.headers.get("Authorization") in self.dead:
             return refusal(401)
@@ -140,7 +99,7 @@ class Front:
 
 
 @dataclass
-class Cluster:
+class Cluster(Kept):
     """A namespace whose Secrets a ServiceAccount of its own may get and list, and providers that ask as that one.
 
     They ask at ``front``; their tokens are asked for at ``mint``.
@@ -148,14 +107,13 @@ class Cluster:
 
     plane: ControlPlane
     namespace: str = field(default_factory=lambda: f"contract-{secrets.token_hex(4)}")
-    secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
     opened: list[KubernetesProvider] = field(default_factory=list)
     now_s: float = 1000.0
 
     async def start(self) -> None:
         self._stack = ExitStack()
         loop = self._stack.enter_context(elsewhere())
-        self.front, self.mint = Front(self.plane, loop), Front(self.plane, loop)
+        self.front, self.mint = Gate(loop=loop, plane=self.plane), Gate(loop=loop, plane=self.plane)
         await self.front.listen()
         await self.mint.listen()
         token = Token(fixed=Sensitive.of(await asyncio.to_thread(self._prepare)))
@@ -225,21 +183,6 @@ class Cluster:
 
     def remove(self, name: str) -> None:
         self.call("DELETE", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
-
-    def keep(self, name: str, text: str | bytes) -> KeyRef:
-        """Puts a credential into a Secret that a log-in can refer to."""
-        ref = KeyRef(Carrier.SECRET, "shop", name, "token")
-        self.secrets[ref] = Sensitive(text) if isinstance(text, bytes) else Sensitive.of(text)
-        return ref
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        """As the port `References` has it."""
-        if ref not in self.secrets:
-            raise AuthFailed(f"there is no {ref}")
-        return self.secrets[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        raise NotImplementedError
 
     def tenant(self, account: str = READER) -> Tenant:
         """The entrance of a ServiceAccount of ours, through the front."""

@@ -6,11 +6,13 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
+
+from controlplane.servers import LOOPBACK
 
 _LIMIT_S = 20
 
@@ -55,7 +57,7 @@ class Asked:
 class Listener:
     """Listens while it is entered, and counts whom it hears."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = LOOPBACK, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.host, self.port, self.tls = host, port, tls
         self.accepted = 0
         self._loop = loop
@@ -88,7 +90,7 @@ class Listener:
 class Http(Listener):
     """Answers each target as ``answers`` or ``streams`` say, and any other with 200."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str = LOOPBACK, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(loop, host, port, tls)
         self.answers: dict[str, Callable[[], web.Response]] = {}
         self.streams: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {}
@@ -104,6 +106,62 @@ class Http(Listener):
         if request.raw_path in self.streams:
             return await self.streams[request.raw_path](request)
         return self.answers.get(request.raw_path, web.Response)()
+
+
+@dataclass(kw_only=True)
+class Front:
+    """Stands for a server, or before one, in a loop of its own, so that its tasks are none of the provider's."""
+
+    loop: asyncio.AbstractEventLoop
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+    _speaks: asyncio.Event = field(default_factory=asyncio.Event)
+    _runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self.port}"
+
+    async def listen(self) -> None:
+        """On the port that it had, if any."""
+        self.speak()
+        await self.there(self._listen())
+
+    async def leave(self) -> None:
+        """Nobody listens there any more, and what is open is cut."""
+        await self.there(self._leave())
+
+    def hush(self) -> None:
+        """From now on it takes requests and answers none."""
+        self.loop.call_soon_threadsafe(self._speaks.clear)
+
+    def speak(self) -> None:
+        """Whoever waits has an answer."""
+        self.loop.call_soon_threadsafe(self._speaks.set)
+
+    async def there(self, job: Coroutine[Any, Any, Any]) -> Any:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, self.loop))
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        raise NotImplementedError
+
+    async def was_silent(self) -> bool:
+        """Says whether it was; comes back when it speaks again, and whoever asked is to be refused."""
+        if self._speaks.is_set():
+            return False
+        return await self._speaks.wait()
+
+    async def _listen(self) -> None:
+        app = web.Application(client_max_size=4 << 20)
+        app.router.add_route("*", "/{tail:.*}", self.serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, LOOPBACK, self.port, ssl_context=self.tls, reuse_address=True).start()
+        [(_, self.port)] = [address[:2] for address in self._runner.addresses]
+
+    async def _leave(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
 
 
 class _Saying(asyncio.Protocol):
@@ -177,10 +235,10 @@ def deaf() -> Iterator[str]:
     """The URL of a port that takes no connection: its queue is full, so that the kernel drops who knocks, as a filter would."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((LOOPBACK, 0))
         listener.listen(0)
         for _ in range(8):
             knock = stack.enter_context(socket.socket())
             knock.setblocking(False)
             knock.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"

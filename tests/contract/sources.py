@@ -78,8 +78,3 @@ async def until(claim: Callable[[], bool]) -> None:
 
 async def until_asked(source: Source, calls: int = 1) -> None:
     await until(lambda: len(source.calls) >= calls)
-
-
-def text(answer: Value | ProviderError) -> str:
-    assert isinstance(answer, Value)
-    return answer.data.reveal().decode()

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.aws import Account, account, fill, get, text_of
+from contract.answers import get, text_of
+from contract.aws import Account, account, fill
 from keyturn.model.errors import AccessDenied, NotFound
 from keyturn.model.material import Cap, SourceRef, Value
 from keyturn.providers.aws_names import shared_prefix

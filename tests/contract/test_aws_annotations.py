@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.aws import Account, account, get, refused, text_of
+from contract.answers import get, text_of
+from contract.aws import Account, account, refused
 from contract.aws_sts import Role
 from contract.aws_tokens import APP, SUBJECT, Tokens
 from contract.vaults import Signer

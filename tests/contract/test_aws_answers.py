@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from contract.aws import PROSE, Account, account, fill, get, refusal, text_of
+from contract.answers import get, text_of
+from contract.aws import PROSE, Account, account, fill, refusal
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.aws import AwsConfig, OwnLogin

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.aws import KEY_ID, SECRET, Account, account, get, refused, text_of
+from contract.answers import get, text_of
+from contract.aws import KEY_ID, SECRET, Account, account, refused
 from contract.aws_sts import AUDIENCE, Role
 from contract.aws_tokens import APP, SUBJECT, Tokens
 from contract.vaults import Signer

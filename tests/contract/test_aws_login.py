@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from contract.aws import KEY_ID, PROSE, REQUEST, ROLE, SECRET, USER, Account, account, get, refusal, refused, text_of
+from contract.answers import get, text_of
+from contract.aws import KEY_ID, PROSE, REQUEST, ROLE, SECRET, USER, Account, account, refusal, refused
 from contract.aws_rules import RefusedError
 from contract.aws_sts import Identity, Role, spelled
 from keyturn.model.aws import AssumedRole, KeysLogin

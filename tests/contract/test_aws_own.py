@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.aws import Account, account, get, refused, text_of
+from contract.answers import get, text_of
+from contract.aws import Account, account, refused
 from contract.aws_agent import FIRST, Agent, agency
 from contract.aws_sts import AUDIENCE, Role
 from contract.vaults import Signer

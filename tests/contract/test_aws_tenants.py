@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contract.annotated import annotate
-from contract.aws import Account, account, get, text_of
+from contract.answers import get, text_of
+from contract.aws import Account, account
 from contract.aws_sts import Role
 from contract.kubes import READER, Cluster, cluster
 from controlplane.plane import ControlPlane

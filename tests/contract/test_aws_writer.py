@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.aws import Account, account, get
+from contract.answers import get
+from contract.aws import Account, account
 from keyturn.model.errors import AccessDenied, Conflict, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import CURRENT, PENDING, SourceRef, Value
 from keyturn.model.sensitive import Sensitive

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from aiohttp import web
 
-from contract.azures import Rig, answer, read, rigged
+from contract.answers import get, read
+from contract.azures import Rig, rigged
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.azure import AzureConfig, ManagedLogin
@@ -22,13 +23,13 @@ from keyturn.testing.azure_secrets import Rights
 DB = SourceRef("db")
 NO_ANSWER = "the server gave no answer"
 PROSE = "kt-canary-prose"
-VALUE = "kt-canary-db"
+VALUE = b"kt-canary-db"
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     with rigged() as made:
-        made.seed("db", VALUE, {"team": "shop"})
+        made.seed("db", VALUE.decode(), {"team": "shop"})
         yield made
         await made.close()
 
@@ -43,35 +44,35 @@ async def test_versions_are_read_by_their_names_and_a_value_says_its_own(rig: Ri
     new = rig.seed("db", "kt-canary-new")
     provider = rig.open()
     assert await read(provider, version=old) == VALUE
-    found = await answer(provider)
+    found = await get(provider)
     assert isinstance(found, Value)
     assert (found.version, found.data) == (new, Sensitive(b"kt-canary-new"))
     assert await read(provider, version="previous") == VALUE
-    assert isinstance(await answer(provider, version="f" * 32), NotFound)
-    error = await answer(provider, version="7")
+    assert isinstance(await get(provider, version="f" * 32), NotFound)
+    error = await get(provider, version="7")
     assert isinstance(error, Invalid)
     assert "32 hexadecimal digits" in str(error)
 
 
 @pytest.mark.parametrize("key", ["", "a/b", "a.b", "a_b", "ä", "a" * 128, "db\n", "../secrets/db", "db?x=1", "db--keyturn-pending"])
 async def test_a_name_that_no_vault_has_is_never_asked_for(rig: Rig, key: str) -> None:
-    error = await answer(rig.open(), key)
+    error = await get(rig.open(), key)
     assert isinstance(error, Invalid)
     assert rig.vault.asked == []
 
 
 async def test_another_spelling_of_a_name_is_not_the_name(rig: Rig) -> None:
     """A vault would give it; whoever allows `db` and not `DB` shall not be passed by."""
-    error = await answer(rig.open(), "DB")
+    error = await get(rig.open(), "DB")
     assert isinstance(error, NotFound)
     assert "spelled db" in str(error)
 
 
 async def test_a_disabled_version_is_told_from_a_denial(rig: Rig) -> None:
     rig.vault.held["db"].versions[-1].is_enabled = False
-    assert isinstance(await answer(rig.open()), Disabled)
+    assert isinstance(await get(rig.open()), Disabled)
     rig.vault.denied.add("db")
-    error = await answer(rig.open())
+    error = await get(rig.open())
     assert isinstance(error, AccessDenied)
     assert "role or access policy" in str(error)
 
@@ -108,7 +109,7 @@ async def test_an_answer_means_what_it_says_and_none_of_its_words_are_told(
     provider = rig.open()
     await read(provider)
     rig.vault.trouble = lambda _: reply()  # type: ignore[operator]  # pytest does not know
-    error = await answer(provider)
+    error = await get(provider)
     assert isinstance(error, kind)
     assert says in str(error)
     assert PROSE not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
@@ -122,7 +123,7 @@ async def test_no_call_is_made_twice_by_the_sdk(rig: Rig) -> None:
     for status in (429, 500, 503, 408):
         rig.vault.asked.clear()
         rig.vault.trouble = lambda _, status=status: refusal(status, headers={"Retry-After": "0"})  # type: ignore[misc]  # as above
-        assert isinstance(await answer(provider), ProviderError)
+        assert isinstance(await get(provider), ProviderError)
         assert len(rig.vault.asked) == 1
 
 
@@ -188,13 +189,13 @@ async def test_a_token_that_ends_in_the_middle_of_a_list_is_followed_by_another(
 async def test_a_change_of_the_last_two_seconds_is_looked_at_again(rig: Rig) -> None:
     """Times are whole seconds: two changes within one look alike, so that whoever saw the first must not trust what it saw."""
     provider = rig.open()
-    seen = await answer(provider)
+    seen = await get(provider)
     assert isinstance(seen, Value)
     rig.vault.put("db", "kt-canary-in-the-same-second")
     rig.time_s += 10
     survey = await provider.survey([DB])
     assert survey.fingerprints[DB] != seen.fingerprint
-    again = await answer(provider)
+    again = await get(provider)
     assert isinstance(again, Value)
     assert again.fingerprint == survey.fingerprints[DB]
     rig.time_s += 10
@@ -226,14 +227,14 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end(rig: Rig, monke
     monkeypatch.setattr(module, "VALUE_LIMIT", 10_000)
     rig.seed("large", "kt-canary" + "x" * 20_000)
     provider = rig.open()
-    error = await answer(provider, "large")
+    error = await get(provider, "large")
     assert isinstance(error, Invalid)
     assert "too large" in str(error)
     assert await read(provider) == VALUE
 
 
 async def test_a_vault_of_a_name_that_nobody_has_gives_no_answer(rig: Rig) -> None:
-    error = await answer(rig.open(vault="nobody.vault.azure.net"))
+    error = await get(rig.open(vault="nobody.vault.azure.net"))
     assert isinstance(error, Unavailable)
     assert str(error) == NO_ANSWER
 
@@ -255,7 +256,7 @@ async def test_many_at_once_take_few_connections_and_no_thread_more(rig: Rig) ->
 async def test_the_real_limit_of_a_vault_is_told_with_its_pause(rig: Rig) -> None:
     rig.vault.most_in_10_s = 5
     provider = rig.open()
-    answers = [await answer(provider) for _ in range(7)]
+    answers = [await get(provider) for _ in range(7)]
     told = [each for each in answers if isinstance(each, Throttled)]
     assert told
     assert 0 < (told[0].retry_after or 0) <= 10

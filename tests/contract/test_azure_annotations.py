@@ -5,20 +5,21 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from contract.answers import get, read
 from contract.azure_tokens import ISSUER, READER, Issuer, trusting
-from contract.azures import Rig, answer, read, rigged
+from contract.azures import Rig, rigged
 from keyturn.model.azure import TenantLogin
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.model.tenant import ServiceAccount
 
-VALUE = "kt-canary-db"
+VALUE = b"kt-canary-db"
 CLIENT, TENANT = "azure.workload.identity/client-id", "azure.workload.identity/tenant-id"
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     with rigged() as made:
-        made.seed("db", VALUE)
+        made.seed("db", VALUE.decode())
         yield made
         await made.close()
 
@@ -39,7 +40,7 @@ def issuer(rig: Rig, key: rsa.RSAPrivateKey) -> Issuer:
 
 async def failed(rig: Rig, issuer: Issuer, login: TenantLogin, *says: str) -> None:
     """Neither Entra nor the API server is asked for a token."""
-    error = await answer(rig.open(login, tokens=issuer))
+    error = await get(rig.open(login, tokens=issuer))
     assert isinstance(error, AuthFailed), error
     assert all(each in str(error) for each in says), error
     assert "kt-canary" not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
@@ -76,7 +77,7 @@ async def test_where_the_spec_says_all_nobody_looks_at_the_service_account(
 
     monkeypatch.setattr(issuer, "annotations", away)
     assert await read(rig.open(rig.tenant_login(READER, issuer.noted[READER][CLIENT]), tokens=issuer)) == VALUE
-    assert type(await answer(rig.open(TenantLogin(READER), tokens=issuer))) is Unavailable
+    assert type(await get(rig.open(TenantLogin(READER), tokens=issuer))) is Unavailable
 
 
 async def test_an_id_that_stands_nowhere_is_told_with_both_places(rig: Rig, issuer: Issuer) -> None:
@@ -107,7 +108,7 @@ async def test_a_changed_annotation_holds_from_the_next_log_in_on(rig: Rig, issu
 async def test_a_neighbours_client_is_not_to_be_had_by_naming_it(rig: Rig, issuer: Issuer) -> None:
     thief = ServiceAccount("bank", "reader")
     issuer.noted[thief] = issuer.noted[READER]
-    error = await answer(rig.open(TenantLogin(thief), tokens=issuer))
+    error = await get(rig.open(TenantLogin(thief), tokens=issuer))
     assert isinstance(error, AuthFailed)
     assert "ServiceAccount/bank/reader" in str(error)
     assert "AADSTS700213" in str(error)

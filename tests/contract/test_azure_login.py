@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from contract.answers import get, read
 from contract.azure_tokens import ISSUER, READER, Issuer, trusting
-from contract.azures import SECRET, Rig, answer, read, rigged
+from contract.azures import SECRET, Rig, rigged
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.azure import AzureConfig, CertificateLogin, ManagedLogin, OwnLogin, Principal, SecretLogin
@@ -27,13 +28,13 @@ from keyturn.testing.azure_entra import EXCHANGE
 from keyturn.testing.azure_secrets import Rights
 
 PROSE = "kt-canary-prose"
-VALUE = "kt-canary-db"
+VALUE = b"kt-canary-db"
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     with rigged() as made:
-        made.seed("db", VALUE)
+        made.seed("db", VALUE.decode())
         yield made
         await made.close()
 
@@ -60,7 +61,7 @@ def refused(error: object, kind: type[ProviderError], *says: str) -> None:
 
 async def test_a_wrong_client_secret_is_told_by_its_place_and_the_code(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    refused(await answer(rig.open(rig.login("kt-canary-wrong"))), AuthFailed, "Secret/shop/login", "AADSTS7000215")
+    refused(await get(rig.open(rig.login("kt-canary-wrong"))), AuthFailed, "Secret/shop/secret-15", "AADSTS7000215")
     assert "kt-canary" not in caplog.text
 
 
@@ -70,7 +71,7 @@ async def test_a_client_secret_that_was_replaced_is_used_by_the_next_log_in(rig:
     assert await read(provider) == VALUE
     rig.entra.clients[rig.client_id].secrets = {"kt-canary-second"}
     rig.entra.expire()
-    rig.kept[login.secret] = Sensitive.of("kt-canary-second")
+    rig.secrets[login.secret] = Sensitive.of("kt-canary-second")
     assert await read(provider) == VALUE
 
 
@@ -80,20 +81,20 @@ async def test_white_space_around_a_secret_is_none_of_it(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("kept", "says"), [(b"", "is empty"), (b"\xff", "no text"), (b" \n", "is empty")])
 async def test_a_secret_that_is_none_is_never_sent(rig: Rig, kept: bytes, says: str) -> None:
-    refused(await answer(rig.open(SecretLogin(rig.principal(), rig.keep("odd", kept)))), AuthFailed, says)
+    refused(await get(rig.open(SecretLogin(rig.principal(), rig.keep("odd", kept)))), AuthFailed, says)
     assert rig.entra.asked == []
 
 
 @pytest.mark.parametrize("tenant", ["a/b", "../common", "x?y", "..", "ä"])
 async def test_a_tenant_that_would_lead_elsewhere_is_never_asked(rig: Rig, tenant: str) -> None:
     principal = Principal(rig.keep("tenant", tenant), rig.principal().client_id)
-    refused(await answer(rig.open(SecretLogin(principal, rig.keep("s", SECRET)))), AuthFailed, "no id and no domain of a tenant")
+    refused(await get(rig.open(SecretLogin(principal, rig.keep("s", SECRET)))), AuthFailed, "no id and no domain of a tenant")
     assert rig.entra.asked == []
 
 
 async def test_a_tenant_that_is_not_there_is_no_log_in(rig: Rig) -> None:
     principal = Principal("another.example", rig.principal().client_id)
-    refused(await answer(rig.open(SecretLogin(principal, rig.keep("s", SECRET)))), AuthFailed, "AADSTS90002")
+    refused(await get(rig.open(SecretLogin(principal, rig.keep("s", SECRET)))), AuthFailed, "AADSTS90002")
 
 
 def pair(key: rsa.RSAPrivateKey) -> tuple[bytes, bytes]:
@@ -113,13 +114,13 @@ async def test_a_certificate_logs_in_by_a_signature_and_its_key_stays_here(rig: 
     assert await read(rig.open(CertificateLogin(rig.principal(client), rig.keep("pem", both)))) == VALUE
     stranger = rsa.generate_private_key(65537, 2048)
     wrong = rig.open(CertificateLogin(rig.principal(client), rig.keep("wrong", pair(stranger)[1])))
-    refused(await answer(wrong), AuthFailed, "the certificate in Secret/shop/login", "AADSTS700027")
+    refused(await get(wrong), AuthFailed, "the certificate in Secret/shop/wrong", "AADSTS700027")
 
 
 async def test_a_certificate_without_its_key_is_no_log_in(rig: Rig, key: rsa.RSAPrivateKey) -> None:
     for kept in (pair(key)[0], b"kt-canary-no-pem"):
         provider = rig.open(CertificateLogin(rig.principal(), rig.keep("half", kept)))
-        refused(await answer(provider), AuthFailed, "holds no certificate with its private key")
+        refused(await get(provider), AuthFailed, "holds no certificate with its private key")
     assert rig.entra.asked == []
 
 
@@ -128,18 +129,18 @@ async def test_a_token_service_that_fails_is_no_wrong_credential(rig: Rig) -> No
 
     said = {"error": "temporarily_unavailable", "error_description": PROSE}
     rig.entra.trouble = lambda _: web.json_response(said, status=503)
-    refused(await answer(rig.open()), Unavailable, "HTTP 503")
+    refused(await get(rig.open()), Unavailable, "HTTP 503")
     rig.entra.trouble = lambda _: web.json_response(said, status=429, headers={"Retry-After": "9"})
-    error = await answer(rig.open())
+    error = await get(rig.open())
     refused(error, Throttled)
     assert isinstance(error, Throttled)
     assert error.retry_after == 9
     rig.entra.trouble = lambda _: web.Response(status=200, text=f"<html>{PROSE}", content_type="text/html")
-    refused(await answer(rig.open()), Unavailable)
+    refused(await get(rig.open()), Unavailable)
     answers: tuple[object, ...] = ({}, {"access_token": "kt-canary-t"}, {"expires_in": 3599}, {"access_token": None, "expires_in": "x"}, [])
     for told in answers:
         rig.entra.trouble = lambda _, told=told: web.json_response(told)  # type: ignore[misc]  # a lambda's defaults have no types
-        refused(await answer(rig.open()), Unavailable)
+        refused(await get(rig.open()), Unavailable)
 
 
 # -- the operator ---------------------------------------------------------------------------------------------------------------------
@@ -153,18 +154,18 @@ async def test_a_managed_identity_is_asked_for_at_the_machine_and_not_through_a_
     assert await read(provider) == VALUE
     assert rig.entra.asked[0]["resource"].startswith("https://vault.azure.net")
     assert "login.microsoftonline.com" not in rig.cloud.asked_proxy
-    refused(await answer(rig.open(ManagedLogin(rig.keep("other", other)))), AccessDenied)
+    refused(await get(rig.open(ManagedLogin(rig.keep("other", other)))), AccessDenied)
     rig.entra.expire()
     assert await read(provider) == VALUE
 
 
 async def test_a_machine_without_that_identity_says_so(rig: Rig) -> None:
-    refused(await answer(rig.open(ManagedLogin(rig.keep("nobody", "0" * 36)))), AuthFailed, "the operator's managed identity")
+    refused(await get(rig.open(ManagedLogin(rig.keep("nobody", "0" * 36)))), AuthFailed, "the operator's managed identity")
 
 
 async def test_no_metadata_service_is_an_outage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
-    refused(await answer(rig.open(ManagedLogin())), Unavailable)
+    refused(await get(rig.open(ManagedLogin())), Unavailable)
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ async def test_the_operators_workload_identity_is_what_its_pod_has(rig: Rig, pro
     assert await read(provider) == VALUE
     other = ServiceAccount("keyturn", "other")
     client = trusting(rig, other)
-    refused(await answer(rig.open(OwnLogin(client_id=rig.keep("client", client)))), AuthFailed, "workload identity", "AADSTS700213")
+    refused(await get(rig.open(OwnLogin(client_id=rig.keep("client", client)))), AuthFailed, "workload identity", "AADSTS700213")
     await asyncio.to_thread(projected.write_text, issuer.token(other))
     assert await read(rig.open(OwnLogin(rig.entra.tenant, rig.keep("client", client)))) == VALUE
 
@@ -195,7 +196,7 @@ async def test_without_a_workload_identity_it_says_what_is_missing(
 ) -> None:
     assert os.environ[name]
     monkeypatch.delenv(name)
-    refused(await answer(rig.open(OwnLogin())), AuthFailed, "the operator has no workload identity", name)
+    refused(await get(rig.open(OwnLogin())), AuthFailed, "the operator has no workload identity", name)
 
 
 # -- tenants --------------------------------------------------------------------------------------------------------------------------
@@ -219,26 +220,26 @@ async def test_two_tenants_with_the_same_settings_read_each_its_own(rig: Rig, is
     mine = rig.open(rig.tenant_login(READER, ours), tokens=issuer)
     yours = rig.open(rig.tenant_login(teller, theirs), tokens=issuer)
     assert await read(mine) == VALUE
-    assert await read(yours, "bank") == "kt-canary-bank"
-    refused(await answer(mine, "bank"), AccessDenied)
-    refused(await answer(yours, "db"), AccessDenied)
+    assert await read(yours, "bank") == b"kt-canary-bank"
+    refused(await get(mine, "bank"), AccessDenied)
+    refused(await get(yours, "db"), AccessDenied)
     # Another's client is not to be had by naming it.
-    refused(await answer(rig.open(rig.tenant_login(READER, theirs), tokens=issuer), "bank"), AuthFailed, "AADSTS700213")
+    refused(await get(rig.open(rig.tenant_login(READER, theirs), tokens=issuer), "bank"), AuthFailed, "AADSTS700213")
 
 
 async def test_a_token_that_entra_does_not_take_is_told_by_whose_it_is(rig: Rig, issuer: Issuer) -> None:
     login = rig.tenant_login(READER, trusting(rig))
     issuer.life_s = -1
-    refused(await answer(rig.open(login, tokens=issuer)), AuthFailed, "ServiceAccount/shop/reader", "AADSTS700024")
+    refused(await get(rig.open(login, tokens=issuer)), AuthFailed, "ServiceAccount/shop/reader", "AADSTS700024")
     issuer.life_s, issuer.audience = 600, "elsewhere"
-    refused(await answer(rig.open(login, tokens=issuer)), AuthFailed, "AADSTS700212")
+    refused(await get(rig.open(login, tokens=issuer)), AuthFailed, "AADSTS700212")
     issuer.audience, issuer.key = "", rsa.generate_private_key(65537, 2048)
-    refused(await answer(rig.open(login, tokens=issuer)), AuthFailed, "AADSTS50013")
+    refused(await get(rig.open(login, tokens=issuer)), AuthFailed, "AADSTS50013")
 
 
 async def test_outside_of_a_cluster_nobody_makes_tokens(rig: Rig) -> None:
     login = rig.tenant_login(READER, trusting(rig))
-    refused(await answer(rig.open(login)), AuthFailed, "ServiceAccount/shop/reader")
+    refused(await get(rig.open(login)), AuthFailed, "ServiceAccount/shop/reader")
     order = ProviderOrder(AzureConfig(rig.vault.host, login))
     with pytest.raises(Rejected, match="serviceAccountRef"):
         build(order, kind=Kind.SECRET_PROVIDER, around=Surroundings(Reach(), AddressRules(), rig), namespace="shop")
@@ -249,5 +250,5 @@ async def test_a_cluster_whose_own_audience_is_entras_gives_no_token(rig: Rig, i
         raise Rejected(f"the audience {audience!r} is this cluster's API server's")
 
     monkeypatch.setattr(issuer, "abroad", abroad)
-    refused(await answer(rig.open(rig.tenant_login(READER, trusting(rig)), tokens=issuer)), AuthFailed, EXCHANGE)
+    refused(await get(rig.open(rig.tenant_login(READER, trusting(rig)), tokens=issuer)), AuthFailed, EXCHANGE)
     assert rig.entra.asked == []

@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 
 from contract.annotated import annotate
-from contract.azures import Rig, answer, read, rigged
+from contract.answers import get, read
+from contract.azures import Rig, rigged
 from contract.kubes import READER, Cluster, cluster
 from controlplane.plane import ControlPlane
 from keyturn.model.azure import TenantLogin
@@ -18,13 +19,13 @@ from keyturn.model.tenant import ServiceAccount
 from keyturn.testing.azure_entra import EXCHANGE, Trust
 from keyturn.testing.azure_secrets import Rights
 
-VALUE = "kt-canary-db"
+VALUE = b"kt-canary-db"
 
 
 @pytest.fixture
 async def rig(plane: ControlPlane) -> AsyncIterator[Rig]:
     with rigged() as made:
-        made.seed("db", VALUE)
+        made.seed("db", VALUE.decode())
         made.seed("other", "kt-canary-other")
         yield made
         await made.close()
@@ -59,7 +60,7 @@ async def test_entra_gets_a_token_of_ten_minutes_for_itself_and_the_vault_decide
     who = ServiceAccount(here.namespace, READER)
     provider = rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens)
     assert await read(provider) == VALUE
-    assert isinstance(await answer(provider, "other"), AccessDenied)
+    assert isinstance(await get(provider, "other"), AccessDenied)
     [claims] = rig.entra.claims
     assert claims["aud"] == [EXCHANGE]
     assert claims["exp"] - claims["iat"] == 600
@@ -70,7 +71,7 @@ async def test_another_service_account_with_the_same_settings_is_another_identit
     await asyncio.to_thread(here.account, "stranger")
     client = trusting(rig, ServiceAccount(here.namespace, READER), "db")
     stranger = rig.open(rig.tenant_login(ServiceAccount(here.namespace, "stranger"), client), tokens=here.tokens)
-    error = await answer(stranger)
+    error = await get(stranger)
     assert isinstance(error, AuthFailed)
     assert "AADSTS700213" in str(error)
 
@@ -88,7 +89,7 @@ async def test_a_token_that_ends_in_mid_work_is_followed_by_another(here: Cluste
 
 async def test_a_service_account_that_is_not_there_is_named_and_entra_is_not_asked(here: Cluster, rig: Rig) -> None:
     who = ServiceAccount(here.namespace, "gone")
-    error = await answer(rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens))
+    error = await get(rig.open(rig.tenant_login(who, trusting(rig, who, "db")), tokens=here.tokens))
     assert isinstance(error, AuthFailed)
     assert f"there is no ServiceAccount/{here.namespace}/gone" in str(error)
     assert rig.entra.asked == []
@@ -97,14 +98,14 @@ async def test_a_service_account_that_is_not_there_is_named_and_entra_is_not_ask
 async def test_ids_may_stand_in_annotations_of_the_real_service_account(here: Cluster, rig: Rig) -> None:
     who = ServiceAccount(here.namespace, READER)
     provider = rig.open(TenantLogin(who), tokens=here.tokens)
-    error = await answer(provider)
+    error = await get(provider)
     assert isinstance(error, AuthFailed)
     assert f"no tenant is named for ServiceAccount/{here.namespace}/{READER}" in str(error)
     client, other = trusting(rig, who, "db"), trusting(rig, who, "other")
     ids = {"azure.workload.identity/tenant-id": rig.entra.tenant, "azure.workload.identity/client-id": client}
     await annotate(here, READER, **ids)
     assert await read(provider) == VALUE
-    assert isinstance(await answer(provider, "other"), AccessDenied)
+    assert isinstance(await get(provider, "other"), AccessDenied)
     await annotate(here, READER, **ids | {"azure.workload.identity/client-id": other})
     rig.entra.expire()
-    assert await read(provider, "other") == "kt-canary-other"
+    assert await read(provider, "other") == b"kt-canary-other"

@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from aiohttp import web
 
-from contract.azures import Rig, answer, read, rigged
+from contract.answers import get, read
+from contract.azures import Rig, rigged
 from keyturn.decide.address import AddressRules
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.providers.azure_road import _Names
 
 PROSE = "kt-canary-prose"
-VALUE = "kt-canary-db"
+VALUE = b"kt-canary-db"
 
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
     with rigged() as made:
-        made.seed("db", VALUE)
+        made.seed("db", VALUE.decode())
         yield made
         await made.close()
 
@@ -43,10 +44,10 @@ async def test_a_token_of_another_resource_is_never_asked_for(rig: Rig) -> None:
             return web.json_response({"error": {"code": "Unauthorized"}}, status=401, headers={"WWW-Authenticate": told})
 
         other.rights, other.now, other.trouble = rig.vault.rights, rig.vault.now, challenge
-        other.put("db", VALUE)
+        other.put("db", VALUE.decode())
         provider = rig.open(vault=other.host)
         for _ in range(2):
-            assert isinstance(await answer(provider), AuthFailed | Unavailable)
+            assert isinstance(await get(provider), AuthFailed | Unavailable)
         assert rig.entra.asked == []
         other.trouble = lambda _: None
         assert await read(provider) == VALUE
@@ -56,7 +57,7 @@ async def test_a_token_of_another_resource_is_never_asked_for(rig: Rig) -> None:
 async def test_a_challenge_that_names_another_tenant_changes_nothing(rig: Rig) -> None:
     other = rig.cloud.vault("moved")
     other.rights, other.now = rig.vault.rights, rig.vault.now
-    other.put("db", VALUE)
+    other.put("db", VALUE.decode())
     real = rig.entra.tenant
     first = [True]
 
@@ -93,7 +94,7 @@ async def test_a_token_that_cannot_be_renewed_is_used_to_its_end_and_no_longer(r
     rig.now_s += 2500
     assert await read(provider) == VALUE
     rig.now_s += 1200
-    assert isinstance(await answer(provider), Unavailable)
+    assert isinstance(await get(provider), Unavailable)
 
 
 async def test_a_dead_token_costs_one_new_one_and_nobody_sees_it(rig: Rig) -> None:
@@ -114,7 +115,7 @@ async def test_a_vault_that_takes_no_token_is_asked_with_two_and_no_more(rig: Ri
             "WWW-Authenticate": f'Bearer authorization="https://{rig.entra.host}/{rig.entra.tenant}", resource="{rig.vault.resource}"'
         },
     )
-    error = await answer(provider)
+    error = await get(provider)
     assert isinstance(error, AuthFailed)
     assert "check that the tenant" in str(error)
     assert len(rig.entra.asked) <= 3

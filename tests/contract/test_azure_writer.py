@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.azures import Rig, answer, read, rigged
+from contract.answers import get, read
+from contract.azures import Rig, rigged
 from contract.sources import until
 from keyturn.model.errors import AccessDenied, Conflict, Invalid, NotFound, ProviderError
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Value
@@ -46,7 +47,7 @@ async def test_what_a_vault_does_not_take_is_refused_before_it_is_sent(rig: Rig,
 async def test_the_largest_value_that_a_vault_takes_goes_through(rig: Rig) -> None:
     data = b"kt-canary" + b"\x01" * ((25 << 10) - 9)
     await rig.open().put("db", Sensitive(data), token=TOKEN)
-    assert await read(rig.open()) == data.decode()
+    assert await read(rig.open()) == data
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ async def test_a_tag_that_somebody_took_along_is_not_taken_for_a_put(rig: Rig) -
     first = await writer.put("db", value("one"), token=TOKEN)
     rig.seed("db", "kt-canary-by-hand", dict(rig.vault.held["db"].versions[-1].tags))
     assert await writer.put("db", value("one"), token=TOKEN) == first
-    assert await read(writer) == "kt-canary-by-hand"
+    assert await read(writer) == b"kt-canary-by-hand"
     with pytest.raises(Conflict, match="same token"):
         await writer.put("db", value("by-hand"), token=TOKEN)
 
@@ -110,7 +111,7 @@ async def test_a_name_that_was_deleted_is_recovered_and_written_to(rig: Rig) -> 
     writer = rig.open()
     await writer.delete("db")
     version = await writer.put("db", value("new"), token=TOKEN)
-    found = await answer(writer)
+    found = await get(writer)
     assert isinstance(found, Value)
     assert (found.version, found.data) == (version, value("new"))
     assert len(rig.vault.held["db"].versions) == 2
@@ -122,7 +123,7 @@ async def test_a_put_that_comes_late_brings_nothing_back_also_where_it_was_not_t
     await writer.put("db", value("two"), token=OTHER)
     await writer.delete("db")
     assert await writer.put("db", value("one"), token=TOKEN) == first
-    assert isinstance(await answer(writer), NotFound)
+    assert isinstance(await get(writer), NotFound)
 
 
 async def test_a_deletion_that_takes_its_time_is_waited_for(rig: Rig) -> None:
@@ -135,7 +136,7 @@ async def test_a_deletion_that_takes_its_time_is_waited_for(rig: Rig) -> None:
     await until(lambda: rig.vault.held["db"].is_deleted)
     await writer.put("db", value("newer"), token=OTHER)
     await deleting
-    assert await read(writer) == "kt-canary-newer"
+    assert await read(writer) == b"kt-canary-newer"
 
 
 async def test_a_purge_that_the_vault_forbids_is_told_and_nothing_is_lost(rig: Rig) -> None:
@@ -144,7 +145,7 @@ async def test_a_purge_that_the_vault_forbids_is_told_and_nothing_is_lost(rig: R
     with pytest.raises(AccessDenied, match="purge"):
         await writer.delete("db", purge=True)
     await writer.undelete("db")
-    assert await read(writer) == "kt-canary-db"
+    assert await read(writer) == b"kt-canary-db"
 
 
 @pytest.mark.parametrize("missing", ["set", "list", "recover"])
@@ -165,20 +166,20 @@ async def test_what_waits_is_a_secret_of_its_own_that_no_reader_of_the_vault_tak
     writer = rig.open()
     name = await writer.put("db", value("waits"), token=TOKEN, stage=PENDING)
     assert rig.vault.held["db"].versions[-1].value == "kt-canary-db"
-    assert await read(writer, version=PENDING) == await read(writer, version=name) == "kt-canary-waits"
+    assert await read(writer, version=PENDING) == await read(writer, version=name) == b"kt-canary-waits"
     assert [meta.key async for meta in writer.list()] == ["db"]
     await writer.promote("db", name)
     assert rig.vault.held["db"].versions[-1].value == "kt-canary-waits"
     assert not rig.vault.held[f"db{WAITING}"].versions[-1].is_enabled
-    found = await answer(writer)
+    found = await get(writer)
     assert isinstance(found, Value)
     assert found.version == name
-    assert await read(writer, version=name) == "kt-canary-waits"
-    assert await read(writer, version=PREVIOUS) == "kt-canary-db"
-    assert isinstance(await answer(writer, version=PENDING), NotFound)
+    assert await read(writer, version=name) == b"kt-canary-waits"
+    assert await read(writer, version=PREVIOUS) == b"kt-canary-db"
+    assert isinstance(await get(writer, version=PENDING), NotFound)
     # The next one waits in the same place, whether a purge is allowed or not.
     again = await writer.put("db", value("waits again"), token=OTHER, stage=PENDING)
-    assert await read(writer, version=again) == "kt-canary-waits again"
+    assert await read(writer, version=again) == b"kt-canary-waits again"
 
 
 async def test_a_promotion_whose_answer_was_lost_is_done_once(rig: Rig) -> None:
@@ -201,7 +202,7 @@ async def test_a_name_that_is_too_long_has_no_stages(rig: Rig) -> None:
         await writer.put(key, value("x"), token=OTHER, stage=PENDING)
     assert len(await writer.versions(key)) == 1
     await writer.delete(key)
-    assert isinstance(await answer(writer, key), NotFound)
+    assert isinstance(await get(writer, key), NotFound)
 
 
 async def test_ten_puts_at_once_on_a_vault_that_nobody_asked_before_keep_their_bodies_apart(rig: Rig) -> None:

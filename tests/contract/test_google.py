@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import trustme
 
+from contract.answers import get, read
 from contract.files import all_that_hangs_on
-from contract.googles import PROSE, READER, Rig, get, rigged, text
+from contract.googles import PROSE, READER, Rig, rigged
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
 from keyturn.model.errors import AccessDenied, AuthFailed, Disabled, Invalid, NotFound, ProviderError, Rejected, Throttled, Unavailable
@@ -42,11 +43,11 @@ async def test_where_the_alias_current_is_it_is_what_is_read_and_from_then_on_by
     provider = rig.open()
     rig.seed("db", b"kt-canary-waits")
     rig.alias("db", current=1, pending=2)
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     rig.cloud.calls.clear()
-    assert await text(provider, "db") == await text(provider, "db", CURRENT) == b"kt-canary-db"
+    assert await read(provider, "db") == await read(provider, "db", CURRENT) == b"kt-canary-db"
     assert [call.name.rpartition("/")[2] for call in rig.cloud.calls] == ["current", "current"]
-    assert await text(provider, "db", PENDING) == await text(provider, "db", "latest") == b"kt-canary-waits"
+    assert await read(provider, "db", PENDING) == await read(provider, "db", "latest") == b"kt-canary-waits"
     assert isinstance(await get(provider, "db", PREVIOUS), NotFound)
 
 
@@ -54,9 +55,9 @@ async def test_once_the_alias_is_gone_the_newest_is_read_again(rig: Rig) -> None
     provider = rig.open()
     rig.seed("db", b"kt-canary-newer")
     rig.alias("db", current=1)
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     rig.cloud.held.secret("db").aliases.clear()
-    assert await text(provider, "db") == b"kt-canary-newer"
+    assert await read(provider, "db") == b"kt-canary-newer"
 
 
 async def test_any_alias_can_be_read(rig: Rig) -> None:
@@ -107,9 +108,9 @@ async def test_a_version_that_stands_for_none_is_none(rig: Rig) -> None:
 async def test_secrets_of_a_region_are_others_and_at_another_endpoint(rig: Rig) -> None:
     rig.regional.held.create("db", {}, {})
     rig.regional.held.add("db", b"kt-canary-regional")
-    assert await text(rig.open(location="europe-west3"), "db") == b"kt-canary-regional"
+    assert await read(rig.open(location="europe-west3"), "db") == b"kt-canary-regional"
     assert rig.regional.calls[0].name == "projects/shop/locations/europe-west3/secrets/db/versions/latest"
-    assert await text(rig.open(), "db") == b"kt-canary-db"
+    assert await read(rig.open(), "db") == b"kt-canary-db"
 
 
 async def test_a_damaged_answer_is_none(rig: Rig) -> None:
@@ -150,7 +151,7 @@ async def test_whoever_may_not_list_reads_all_the_same_and_says_so(rig: Rig) -> 
     assert Cap.LIST in provider.caps
     await provider.validate()
     assert Cap.LIST not in provider.caps
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     assert isinstance(await get(provider, "bank"), AccessDenied)
     with pytest.raises(AccessDenied):
         [meta async for meta in provider.list()]
@@ -161,13 +162,13 @@ async def test_a_quota_that_is_used_up_is_told_with_its_pause_and_ends_with_the_
     rig.cloud.clock = lambda: now[0]
     rig.cloud.quotas["access"] = 2
     provider = rig.open()
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     now[0] = 645.0
     found = await get(provider, "db")
     assert isinstance(found, Throttled)
     assert found.retry_after == 15.0
     now[0] = 660.0
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ async def test_a_quota_that_is_used_up_is_told_with_its_pause_and_ends_with_the_
 )
 async def test_each_status_has_its_error_without_the_servers_words(rig: Rig, status: str, kind: type[ProviderError]) -> None:
     provider = rig.open()
-    await text(provider, "db")
+    await read(provider, "db")
     with rig.cloud.troubled(status):
         found = await get(provider, "db")
     assert isinstance(found, kind)
@@ -205,23 +206,23 @@ async def test_nothing_is_asked_again_by_the_client_itself(rig: Rig) -> None:
 
 async def test_the_client_logs_neither_values_nor_tokens_however_much_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        await text(rig.open(), "db")
+        await read(rig.open(), "db")
     assert "kt-canary" not in caplog.text
     assert not any(record.name.startswith("google") for record in caplog.records)
 
 
 async def test_a_server_that_comes_back_is_asked_at_once(rig: Rig) -> None:
     provider = rig.open()
-    await text(provider, "db")
+    await read(provider, "db")
     await rig.leave()
     assert isinstance(await get(provider, "db"), Unavailable)
     await rig.come_back()
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
 
 
 async def test_a_close_ends_what_is_under_way(rig: Rig) -> None:
     provider = rig.open()
-    await text(provider, "db")
+    await read(provider, "db")
     with rig.cloud.silent():
         asking = asyncio.create_task(get(provider, "db"))
         while rig.cloud.calls[-1].name.endswith("current"):  # noqa: ASYNC110  # the server is in another loop

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from aiohttp import web
 
+from contract.answers import get, read
 from contract.google_configs import AWS, JWT, WHO, Json, by_json, config, issuing, refused, token, trusting
-from contract.googles import ACCOUNT, AUDIENCE, ISSUER, LOOPBACK, Rig, get, signer, text
+from contract.googles import ACCOUNT, AUDIENCE, ISSUER, LOOPBACK, Rig, signer
 from contract.servers import Http
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
@@ -43,7 +44,7 @@ def kept(rig: Rig, told: object, endpoint: str = "", *, name: str = "config", na
 
 async def test_a_token_comes_from_the_named_server_with_its_headers_and_goes_to_google_alone(rig: Rig, issuer: Http) -> None:
     provider = rig.open(kept(rig, by_json(issuer), f"{issuer.url}/token?aud=google"))
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     [asked] = issuer.asked
     assert (asked.method, asked.target) == ("GET", "/token?aud=google")
     assert asked.headers["Authorization"] == "bearer kt-canary-word"
@@ -55,7 +56,7 @@ async def test_an_answer_may_be_the_token_itself_and_the_audience_the_provider_o
     other = AUDIENCE.replace("/this", "/that")
     login = kept(rig, config({"url": f"{issuer.url}/text"}, audience=other), f"{issuer.url}/text")
     refused(await get(rig.open(login), "db"), "Google refuses the log-in by key config.json of ConfigMap/shop/config")
-    assert await text(rig.open(ConfigLogin(login.config, login.endpoint, AUDIENCE)), "db") == b"kt-canary-db"
+    assert await read(rig.open(ConfigLogin(login.config, login.endpoint, AUDIENCE)), "db") == b"kt-canary-db"
 
 
 async def test_a_google_service_account_is_stood_in_for_as_long_as_the_configuration_says(rig: Rig, issuer: Http) -> None:
@@ -66,7 +67,7 @@ async def test_a_google_service_account_is_stood_in_for_as_long_as_the_configura
     rig.cloud.grant(ACCOUNT, "accessor", "db")
     refused(await get(rig.open(login), "db"), f"to stand in for {ACCOUNT}; grant it Workload Identity User")
     rig.services.stand_ins[ACCOUNT] = {WHO}
-    assert await text(rig.open(login), "db") == b"kt-canary-db"
+    assert await read(rig.open(login), "db") == b"kt-canary-db"
     assert rig.services.asked[-1][1]["lifetime"] == "900s"
 
 
@@ -161,12 +162,12 @@ async def test_a_configuration_that_changed_is_used_by_the_next_log_in(rig: Rig,
     url = f"{issuer.url}/token?aud=google"
     login = kept(rig, by_json(issuer), url)
     provider = rig.open(login)
-    await text(provider, "db")
+    await read(provider, "db")
     kept(rig, by_json(issuer) | {"audience": AUDIENCE.replace("/this", "/that")}, url)
     rig.services.end_all()
     refused(await get(provider, "db"), "Google refuses the log-in by key config.json of ConfigMap/shop/config")
     kept(rig, by_json(issuer), url)
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
 
 
 async def test_two_tenants_with_one_configuration_share_neither_token_nor_connection(rig: Rig, issuer: Http) -> None:
@@ -174,6 +175,6 @@ async def test_two_tenants_with_one_configuration_share_neither_token_nor_connec
     shop = rig.open(kept(rig, by_json(issuer), url))
     bank = rig.open(kept(rig, by_json(issuer), url, namespace="bank"), namespace="bank")
     for provider in (shop, bank):
-        await text(provider, "db")
+        await read(provider, "db")
     assert len(issuer.asked) == len(rig.services.asked) == 2
     assert shop._session._passes.kept.secret != bank._session._passes.kept.secret

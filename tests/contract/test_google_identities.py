@@ -7,10 +7,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from contract.answers import get, read
 from contract.aws_rules import RefusedError
 from contract.aws_sts import Identity, Sts
 from contract.files import all_that_hangs_on
-from contract.googles import ACCOUNT, AUDIENCE, ISSUER, PROSE, Rig, get, rigged, signer, text
+from contract.googles import ACCOUNT, AUDIENCE, ISSUER, PROSE, Rig, rigged, signer
 from keyturn.model.errors import AccessDenied, AuthFailed, ProviderError, Throttled, Unavailable
 from keyturn.model.google import AwsLogin, ClusterLogin
 from keyturn.model.ids import Carrier, KeyRef
@@ -57,7 +58,7 @@ def refused(found: object, says: str) -> None:
 
 async def test_a_service_account_of_a_cluster_is_exchanged_in_its_projects_pool(rig: Rig) -> None:
     rig.cloud.grant(principal(), "accessor", "db")
-    assert await text(rig.open(NAMED), "db") == b"kt-canary-db"
+    assert await read(rig.open(NAMED), "db") == b"kt-canary-db"
     assert rig.made == [(APP, "shop-1.svc.id.goog")]
     [(path, form)] = rig.services.asked
     assert (path, form["audience"]) == ("/v1/token", GKE)
@@ -66,10 +67,10 @@ async def test_a_service_account_of_a_cluster_is_exchanged_in_its_projects_pool(
 async def test_what_is_left_out_of_the_clusters_name_is_asked_of_the_machine(rig: Rig) -> None:
     rig.cloud.grant(principal(), "accessor")
     rig.services.about = ABOUT
-    assert await text(rig.open(ClusterLogin(APP)), "db") == b"kt-canary-db"
+    assert await read(rig.open(ClusterLogin(APP)), "db") == b"kt-canary-db"
     assert paths(rig)[:3] == [f"/computeMetadata/v1/{path}" for path in ABOUT]
     rig.services.asked.clear()
-    assert await text(rig.open(ClusterLogin(APP, cluster=CLUSTER)), "db") == b"kt-canary-db"
+    assert await read(rig.open(ClusterLogin(APP, cluster=CLUSTER)), "db") == b"kt-canary-db"
     assert paths(rig)[:2] == [f"/computeMetadata/v1/{path}" for path in ABOUT][:2]
     assert len(paths(rig)) == 3
 
@@ -113,8 +114,8 @@ async def test_two_tenants_of_one_cluster_read_each_its_own(rig: Rig) -> None:
     rig.cloud.grant(principal(), "accessor", "db")
     rig.cloud.grant(principal(other), "accessor", "bank")
     shop, bank = rig.open(NAMED), rig.open(ClusterLogin(other, PROJECT, LOCATION, CLUSTER), namespace="bank")
-    assert await text(shop, "db") == b"kt-canary-db"
-    assert await text(bank, "bank") == b"kt-canary-bank"
+    assert await read(shop, "db") == b"kt-canary-db"
+    assert await read(bank, "bank") == b"kt-canary-bank"
     assert isinstance(await get(shop, "bank"), AccessDenied)
     assert isinstance(await get(bank, "db"), AccessDenied)
 
@@ -127,7 +128,7 @@ async def test_a_service_account_with_the_annotation_stands_in_for_the_one_that_
     rig.services.stand_ins[ACCOUNT] = {principal(), principal(audience=AUDIENCE)}
     rig.cloud.grant(ACCOUNT, "accessor", "db")
     for login in (NAMED, rig.federated()):
-        assert await text(rig.open(login), "db") == b"kt-canary-db"
+        assert await read(rig.open(login), "db") == b"kt-canary-db"
     assert paths(rig) == ["/v1/token", f"/v1/projects/-/serviceAccounts/{ACCOUNT}:generateAccessToken"] * 2
 
 
@@ -139,10 +140,10 @@ async def test_a_token_of_one_that_is_stood_in_for_is_used_for_two_thirds_of_its
     provider = rig.open(NAMED)
     for pause_s in (0, 2300):
         rig.now_s += pause_s
-        await text(provider, "db")
+        await read(provider, "db")
     assert len(rig.made) == 1
     rig.now_s += 200
-    await text(provider, "db")
+    await read(provider, "db")
     assert len(rig.made) == 2
 
 
@@ -168,13 +169,13 @@ async def test_an_annotation_that_names_no_google_service_account_is_asked_of_no
 async def test_an_annotation_that_changed_is_used_by_the_next_log_in(rig: Rig) -> None:
     rig.cloud.grant(principal(), "accessor")
     provider = rig.open(NAMED)
-    await text(provider, "db")
+    await read(provider, "db")
     rig.notes[APP] = {ANNOTATION: ACCOUNT}
     rig.services.stand_ins[ACCOUNT] = {principal()}
     rig.services.end_all()
     assert isinstance(await get(provider, "db"), AccessDenied)
     rig.cloud.grant(ACCOUNT, "accessor")
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, Throttled), (503, Unavailable), (302, Unavailable)])
@@ -220,7 +221,7 @@ def sts(rig: Rig) -> Sts:
 async def test_what_keys_of_aws_sign_is_exchanged_and_they_themselves_stay_here(rig: Rig, sts: Sts) -> None:
     login = aws_login()
     keep(rig, login)
-    assert await text(rig.open(login), "db") == b"kt-canary-db"
+    assert await read(rig.open(login), "db") == b"kt-canary-db"
     [(_, form)] = rig.services.asked
     told = json.loads(unquote(form["subject_token"]))
     assert told["url"] == "https://sts.eu-west-1.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
@@ -232,7 +233,7 @@ async def test_keys_of_a_user_have_no_session_token(rig: Rig, sts: Sts) -> None:
     login = aws_login()
     sts.identities[KEY_ID].token = ""
     keep(rig, login, token="")
-    assert await text(rig.open(login), "db") == b"kt-canary-db"
+    assert await read(rig.open(login), "db") == b"kt-canary-db"
 
 
 @pytest.mark.parametrize("change", [{"secret": "kt-canary-wrong"}, {"key_id": "AKIANOBODY"}, {"token": "kt-canary-old"}, {"token": ""}])
@@ -271,13 +272,13 @@ async def test_keys_that_changed_are_used_by_the_next_log_in(rig: Rig, sts: Sts)
     login = aws_login()
     keep(rig, login)
     provider = rig.open(login)
-    await text(provider, "db")
+    await read(provider, "db")
     sts.identities["AKIANEW"] = Identity("kt-canary-new", ARN)
     del sts.identities[KEY_ID]
     rig.services.end_all()
     assert isinstance(await get(provider, "db"), AuthFailed)
     keep(rig, login, "AKIANEW", "kt-canary-new", "")
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
 
 
 async def test_two_tenants_with_secrets_of_one_name_sign_each_by_its_own(rig: Rig, sts: Sts) -> None:
@@ -288,7 +289,7 @@ async def test_two_tenants_with_secrets_of_one_name_sign_each_by_its_own(rig: Ri
     keep(rig, mine)
     keep(rig, theirs, "AKIABANK", "kt-canary-bank-key", "")
     shop, bank = rig.open(mine), rig.open(theirs, namespace="bank")
-    values = await asyncio.gather(text(shop, "db"), text(bank, "bank"))
+    values = await asyncio.gather(read(shop, "db"), read(bank, "bank"))
     assert values == [b"kt-canary-db", b"kt-canary-bank"]
     assert isinstance(await get(shop, "bank"), AccessDenied)
     assert isinstance(await get(bank, "db"), AccessDenied)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from contract.answers import get, read
 from contract.files import all_that_hangs_on
-from contract.googles import AUDIENCE, ISSUER, PROSE, READER, Rig, get, rigged, signer, text
+from contract.googles import AUDIENCE, ISSUER, PROSE, READER, Rig, rigged, signer
 from keyturn.model.errors import AuthFailed, NotFound, Throttled, Unavailable
 from keyturn.model.google import AmbientLogin
 from keyturn.model.tenant import ServiceAccount
@@ -39,45 +40,45 @@ def asked(rig: Rig, path: str = "/token") -> int:
 
 async def test_one_log_in_serves_all_who_ask_until_two_thirds_of_its_life(rig: Rig) -> None:
     provider = rig.open()
-    await asyncio.gather(*(text(provider, "db") for _ in range(20)))
+    await asyncio.gather(*(read(provider, "db") for _ in range(20)))
     assert asked(rig) == 1
     rig.now_s += 2300
-    await text(provider, "db")
+    await read(provider, "db")
     assert asked(rig) == 1
     rig.now_s += 200
-    await text(provider, "db")
+    await read(provider, "db")
     assert asked(rig) == 2
 
 
 async def test_a_token_service_that_is_away_is_lived_through_while_the_token_holds(rig: Rig) -> None:
     provider = rig.open()
-    await text(provider, "db")
+    await read(provider, "db")
     rig.now_s += 2500
     with rig.services.troubled(503):
-        await text(provider, "db")
+        await read(provider, "db")
         rig.now_s += 1200
         assert isinstance(await get(provider, "db"), Unavailable)
-    await text(provider, "db")
+    await read(provider, "db")
 
 
 async def test_a_token_that_was_ended_is_replaced_and_nobody_notices(rig: Rig) -> None:
     provider = rig.open()
-    await text(provider, "db")
+    await read(provider, "db")
     rig.services.end_all()
-    await asyncio.gather(*(text(provider, "db") for _ in range(20)))
+    await asyncio.gather(*(read(provider, "db") for _ in range(20)))
     assert asked(rig) == 2
 
 
 async def test_a_key_that_was_replaced_in_its_secret_is_read_again_once_the_old_one_fails(rig: Rig) -> None:
     login = rig.key_login()
     provider = rig.open(login)
-    await text(provider, "db")
+    await read(provider, "db")
     other = rig.services.key_of(READER, signer("new key"), "https://oauth2.googleapis.com/token")
     rig.services.accounts[READER] = dict(signer("new key").keys)
     rig.services.end_all()
     assert isinstance(await get(provider, "db"), AuthFailed)
     rig.keep(login.key.name, other)
-    await text(provider, "db")
+    await read(provider, "db")
 
 
 def changed(**more: Any) -> Callable[[str], str]:
@@ -156,8 +157,8 @@ async def test_two_tenants_with_the_same_settings_read_each_its_own(rig: Rig) ->
     rig.cloud.grant(principal("app"), "accessor", "db")
     rig.cloud.grant(principal("app", "bank"), "accessor", "bank")
     shop, bank = rig.open(rig.federated("app", "shop")), rig.open(rig.federated("app", "bank"), namespace="bank")
-    assert await text(shop, "db") == b"kt-canary-db"
-    assert await text(bank, "bank") == b"kt-canary-bank"
+    assert await read(shop, "db") == b"kt-canary-db"
+    assert await read(bank, "bank") == b"kt-canary-bank"
     for provider, key in ((shop, "bank"), (bank, "db")):
         assert "PERMISSION" not in str(found := await get(provider, key))
         assert type(found).__name__ == "AccessDenied"
@@ -168,7 +169,7 @@ async def test_two_providers_of_one_account_share_neither_token_nor_connection(r
     rig.cloud.grant(principal("app"), "accessor")
     one, two = rig.open(rig.federated()), rig.open(rig.federated())
     for provider in (one, two):
-        await text(provider, "db")
+        await read(provider, "db")
     assert one._session._passes.kept.secret != two._session._passes.kept.secret
     assert one._session._wire is not two._session._wire
     assert len(rig.made) == 2
@@ -190,9 +191,9 @@ async def test_the_tokens_that_google_takes_are_of_one_issuer_and_audience(rig: 
 async def test_a_new_token_is_asked_for_where_google_does_not_know_the_old_one_any_more(rig: Rig) -> None:
     rig.cloud.grant(principal("app"), "accessor")
     provider = rig.open(rig.federated())
-    await text(provider, "db")
+    await read(provider, "db")
     rig.services.end_all()
-    await text(provider, "db")
+    await read(provider, "db")
     assert len(rig.made) == 2
 
 
@@ -203,7 +204,7 @@ async def test_the_operators_own_identity_is_asked_of_the_metadata_server(rig: R
     rig.services.own = OWN
     rig.cloud.grant(OWN, "accessor", "db")
     provider = rig.open(AmbientLogin())
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     assert isinstance(await get(provider, "missing"), Exception)
     assert asked(rig, OWN_TOKEN) == 1
 
@@ -212,7 +213,7 @@ async def test_no_proxy_is_asked_for_the_metadata_server(rig: Rig, monkeypatch: 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     rig.services.own = OWN
     rig.cloud.grant(OWN, "accessor")
-    assert await text(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
+    assert await read(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
 
 
 async def test_a_machine_without_an_identity_and_one_that_is_none_of_googles_say_so(rig: Rig) -> None:
@@ -226,7 +227,7 @@ async def test_a_machine_without_an_identity_and_one_that_is_none_of_googles_say
 
 async def test_threads_of_log_ins_are_few_however_many_log_in(rig: Rig) -> None:
     providers = [rig.open() for _ in range(30)]
-    await asyncio.gather(*(text(provider, "db") for provider in providers))
+    await asyncio.gather(*(read(provider, "db") for provider in providers))
     assert sum(thread.name.startswith("keyturn-google") for thread in threading.enumerate()) <= 4
 
 

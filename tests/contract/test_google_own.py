@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from contract.answers import get, read
 from contract.google_configs import AWS, SUBJECT, VARIABLE, by_json, config, issuing, refused, token, trusting
-from contract.googles import AUDIENCE, READER, Rig, get, signer, text
+from contract.googles import AUDIENCE, READER, Rig, signer
 from contract.servers import Http
 from keyturn.decide.address import AddressRules
 from keyturn.decide.reach import Reach
@@ -43,7 +44,7 @@ async def test_an_admins_file_is_a_key_or_a_configuration_with_a_file_or_a_serve
     (tmp_path / "token").write_text(token())
     key = rig.services.key_of(READER, signer(READER), "https://oauth2.googleapis.com/token")
     for told in (key, config({"file": str(tmp_path / "token")}), by_json(issuer)):
-        assert await text(rig.open(own(rig, told)), "db") == b"kt-canary-db"
+        assert await read(rig.open(own(rig, told)), "db") == b"kt-canary-db"
 
 
 async def test_the_environment_names_the_operators_file_before_the_machine_is_asked(
@@ -54,7 +55,7 @@ async def test_the_environment_names_the_operators_file_before_the_machine_is_as
     monkeypatch.setenv(VARIABLE, str(tmp_path / "config.json"))
     rig.services.own = "machine@shop.iam.gserviceaccount.com"
     provider = rig.open(AmbientLogin())
-    assert await text(provider, "db") == b"kt-canary-db"
+    assert await read(provider, "db") == b"kt-canary-db"
     # As a kubelet projects it: renewed in place, and read again.
     (tmp_path / "token").write_text(token(aud="vault"))
     rig.services.end_all()
@@ -96,7 +97,7 @@ async def test_an_operator_at_aws_signs_with_the_keys_of_its_environment(rig: Ri
     where = "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
     source = {"environment_id": "aws1", "region_url": "http://127.0.0.1:1/", "url": "http://127.0.0.1:1/"}
     told = config(source | {"regional_cred_verification_url": where}, subject_token_type=AWS)
-    assert await text(rig.open(own(rig, told)), "db") == b"kt-canary-db"
+    assert await read(rig.open(own(rig, told)), "db") == b"kt-canary-db"
     assert "Credential=AKIA1/" in heard[0]["authorization"]
 
 

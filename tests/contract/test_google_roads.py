@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import trustme
 
+from contract.answers import get, read
 from contract.files import all_that_hangs_on
-from contract.googles import ACCOUNT, AUDIENCE, HOSTS, ISSUER, READER, REGIONAL, SECRETS, Rig, get, rigged, signer, text
+from contract.googles import ACCOUNT, AUDIENCE, HOSTS, ISSUER, READER, REGIONAL, SECRETS, Rig, rigged, signer
 from contract.proxies import Proxy
 from keyturn.app import assemble
 from keyturn.decide.default_clouds import google_places
@@ -71,7 +72,7 @@ async def test_log_in_and_secrets_go_by_the_proxy_in_either_spelling(
 ) -> None:
     proxy = await through(Proxy(rig.ports))
     monkeypatch.setenv(variable, proxy.url)
-    assert await text(rig.open(), "db") == b"kt-canary-db"
+    assert await read(rig.open(), "db") == b"kt-canary-db"
     assert proxy.asked == ["oauth2.googleapis.com:443", f"{SECRETS}:443"]
 
 
@@ -86,7 +87,7 @@ async def test_every_other_log_in_and_a_regions_endpoint_go_by_the_proxy_too(
     rig.regional.grant(ACCOUNT, "admin")
     rig.regional.held.create("db", {}, {})
     rig.regional.held.add("db", b"kt-canary-west")
-    assert await text(rig.open(rig.federated(), location="europe-west3"), "db") == b"kt-canary-west"
+    assert await read(rig.open(rig.federated(), location="europe-west3"), "db") == b"kt-canary-west"
     assert proxy.hosts == {"sts.googleapis.com", "iamcredentials.googleapis.com", REGIONAL}
 
 
@@ -95,7 +96,7 @@ async def test_a_proxy_that_wants_a_password_gets_it_and_nobody_else_does(
 ) -> None:
     proxy = await through(Proxy(rig.ports, "keyturn", "kt-canary-proxy"))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    assert await text(rig.open(), "db") == b"kt-canary-db"
+    assert await read(rig.open(), "db") == b"kt-canary-db"
     assert proxy.refused == 0
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("kt-canary-proxy", "kt-canary-wrong"))
     found = await get(rig.open(), "db")
@@ -112,7 +113,7 @@ async def test_the_metadata_server_is_where_the_environment_says_and_no_proxy_is
         monkeypatch.setenv(name, proxy.url)
     rig.services.own = OWN
     rig.cloud.grant(OWN, "accessor")
-    assert await text(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
+    assert await read(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
     assert proxy.hosts == {SECRETS}
     assert [path for path, _ in rig.services.asked] == [OWN_TOKEN]
 
@@ -225,6 +226,6 @@ async def test_a_configuration_of_an_external_account_goes_by_the_proxy(
     told = {"type": "external_account", "audience": AUDIENCE, "subject_token_type": jwt, "credential_source": source}
     (tmp_path / "config.json").write_text(json.dumps(told))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "config.json"))
-    assert await text(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
+    assert await read(rig.open(AmbientLogin()), "db") == b"kt-canary-db"
     assert proxy.hosts == {"sts.googleapis.com", SECRETS}
     assert proxy.hosts < set(HOSTS)

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from contract.googles import ACCOUNT, AUDIENCE, Rig, get, rigged, text
+from contract.answers import get, read
+from contract.googles import ACCOUNT, AUDIENCE, Rig, rigged
 from contract.kubes import Cluster, cluster
 from controlplane.plane import ControlPlane
 from keyturn.decide.address import AddressRules
@@ -82,7 +83,7 @@ async def test_two_tenants_with_the_same_settings_and_other_accounts_read_each_i
         rig.cloud.grant(subject(here, name), "accessor", name)
     for name, other in (("one", "two"), ("two", "one")):
         provider = tenant(here, rig, name)
-        assert await text(provider, name) == f"kt-canary-{name}".encode()
+        assert await read(provider, name) == f"kt-canary-{name}".encode()
         assert isinstance(await get(provider, other), AccessDenied)
 
 
@@ -90,7 +91,7 @@ async def test_google_sees_a_token_of_ten_minutes_that_is_worth_nothing_at_the_a
     await asyncio.to_thread(here.account, "one")
     rig.seed("db", b"kt-canary-db")
     rig.cloud.grant(subject(here, "one"), "accessor")
-    await text(tenant(here, rig, "one"), "db")
+    await read(tenant(here, rig, "one"), "db")
     [(path, form)] = rig.services.asked
     token = form["subject_token"]
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
@@ -108,7 +109,7 @@ async def test_an_account_stands_in_for_the_google_account_that_its_annotation_n
     rig.services.stand_ins[ACCOUNT] = {subject(here, "one")}
     assert isinstance(await get(tenant(here, rig, "one"), "db"), AccessDenied)
     await asyncio.to_thread(annotate, here, "one", ACCOUNT)
-    assert await text(tenant(here, rig, "one"), "db") == b"kt-canary-db"
+    assert await read(tenant(here, rig, "one"), "db") == b"kt-canary-db"
 
 
 async def test_a_cluster_of_gkes_gives_tokens_for_its_projects_pool_alone(here: Cluster, rig: Rig) -> None:
@@ -118,7 +119,7 @@ async def test_a_cluster_of_gkes_gives_tokens_for_its_projects_pool_alone(here: 
     rig.services.pools[pool] = replace(rig.services.pools[AUDIENCE], audiences=("shop-1.svc.id.goog",))
     rig.cloud.grant(f"principal:{pool}/subject/system:serviceaccount:{here.namespace}:one", "accessor", "db")
     login = ClusterLogin(ServiceAccount(here.namespace, "one"), "shop-1", "europe-west3", "prod")
-    assert await text(tenant_by(here, rig, login), "db") == b"kt-canary-db"
+    assert await read(tenant_by(here, rig, login), "db") == b"kt-canary-db"
     [(_, form)] = rig.services.asked
     assert audiences(Sensitive.of(form["subject_token"])) == ("shop-1.svc.id.goog",)
 

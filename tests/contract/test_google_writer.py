@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from contract.googles import READER, Rig, get, rigged, text
+from contract.answers import get, read
+from contract.googles import READER, Rig, rigged
 from keyturn.model.errors import AccessDenied, Conflict, Disabled, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS
 from keyturn.model.sensitive import Sensitive
@@ -52,17 +53,17 @@ async def test_what_others_wrote_is_pinned_before_anything_waits(rig: Rig) -> No
     writer, reader = rig.writer(), rig.open()
     name = await writer.put("db", NEW, token=TOKENS[0], stage=PENDING)
     assert aliases(rig) == {"current": 1, "pending": 2}
-    assert await text(reader, "db") == b"kt-canary-theirs"
+    assert await read(reader, "db") == b"kt-canary-theirs"
     await writer.promote("db", name)
     assert aliases(rig) == {"current": 2, "previous": 1}
-    assert await text(reader, "db") == NEW.reveal()
+    assert await read(reader, "db") == NEW.reveal()
 
 
 async def test_at_no_moment_is_a_waiting_version_read(rig: Rig) -> None:
     """A reader reads between any two calls of the writer, and never has what waits."""
     rig.seed("db", b"kt-canary-theirs")
     reader, seen = rig.open(), set[bytes]()
-    await text(reader, "db")
+    await read(reader, "db")
     writer = rig.writer()
     ask = writer._session.ask
 
@@ -78,7 +79,7 @@ async def test_at_no_moment_is_a_waiting_version_read(rig: Rig) -> None:
         await writer.put(key, NEW, token=TOKENS[0], stage=PENDING)
     assert seen == {b"kt-canary-theirs", b"NotFound"}
     await writer.promote("new", "2")
-    assert await text(reader, "new") == NEW.reveal()
+    assert await read(reader, "new") == NEW.reveal()
 
 
 async def test_while_google_does_not_show_the_alias_nothing_is_added_that_would_be_read(rig: Rig) -> None:
@@ -91,18 +92,18 @@ async def test_while_google_does_not_show_the_alias_nothing_is_added_that_would_
     for _ in range(2):
         with pytest.raises((Unavailable, Conflict)):
             await writer.put("db", NEW, token=TOKENS[0], stage=PENDING)
-        assert await text(reader, "db") == b"kt-canary-theirs"
+        assert await read(reader, "db") == b"kt-canary-theirs"
     assert states(rig) == ["ENABLED"]
     now[0] += 60
     name = await writer.put("db", NEW, token=TOKENS[0], stage=PENDING)
-    assert await text(reader, "db") == b"kt-canary-theirs"
-    assert await text(reader, "db", name) == NEW.reveal()
+    assert await read(reader, "db") == b"kt-canary-theirs"
+    assert await read(reader, "db", name) == NEW.reveal()
     now[0] += 60
     assert await writer.put("db", NEW, token=TOKENS[0], stage=PENDING) == name
-    assert await text(reader, "db") == b"kt-canary-theirs"
+    assert await read(reader, "db") == b"kt-canary-theirs"
     await writer.promote("db", name)
     now[0] += 60
-    assert await text(reader, "db") == NEW.reveal()
+    assert await read(reader, "db") == NEW.reveal()
 
 
 async def test_a_write_by_what_google_shows_late_goes_over_nothing(rig: Rig) -> None:
@@ -148,7 +149,7 @@ async def test_whichever_answer_is_lost_a_put_that_comes_again_happens_once(rig:
     rig.cloud.loses.clear()
     name = await writer.put("db", NEW, token=TOKENS[0], stage=stage, expect=expect)
     assert [each.name for each in await writer.versions("db")] == ([name] if is_new else [name, "1"])
-    assert await text(rig.open(), "db", stage) == NEW.reveal()
+    assert await read(rig.open(), "db", stage) == NEW.reveal()
     assert await writer.put("db", NEW, token=TOKENS[0], stage=stage) == name
 
 
@@ -167,14 +168,14 @@ async def test_a_put_that_lost_against_another_leaves_nothing_behind(rig: Rig) -
     with pytest.raises(Conflict):
         await writer.put("db", NEW, token=TOKENS[1], expect="1")
     assert states(rig) == ["ENABLED", "DESTROYED", "ENABLED"]
-    assert await text(rig.open(), "db") == NEWER.reveal()
+    assert await read(rig.open(), "db") == NEWER.reveal()
 
 
 async def test_the_same_put_twice_at_once_makes_one_version_that_is_read(rig: Rig) -> None:
     names = await asyncio.gather(*(rig.writer().put("db", NEW, token=TOKENS[0]) for _ in range(2)))
     assert len(set(names)) == 1
     assert states(rig).count("ENABLED") == 1
-    assert await text(rig.open(), "db") == NEW.reveal()
+    assert await read(rig.open(), "db") == NEW.reveal()
 
 
 async def test_a_compare_and_set_beside_a_put_that_is_under_way_gives_way_and_after_a_minute_does_not(rig: Rig) -> None:
@@ -191,7 +192,7 @@ async def test_a_compare_and_set_beside_a_put_that_is_under_way_gives_way_and_af
     assert await later.put("db", NEWER, token=TOKENS[2], expect="1") == "3"
     with pytest.raises(Conflict):
         await writer.put("db", NEW, token=TOKENS[1], expect="1")
-    assert await text(rig.open(), "db") == NEWER.reveal()
+    assert await read(rig.open(), "db") == NEWER.reveal()
     assert states(rig)[1] == "DESTROYED"
 
 
@@ -232,7 +233,7 @@ async def test_a_deletion_destroys_all_versions_keeps_the_secret_and_so_its_numb
     with pytest.raises(NotFound):
         await writer.versions("db")
     assert await writer.put("db", NEWER, token=TOKENS[2], expect="") == "3"
-    assert await text(reader, "db") == NEWER.reveal()
+    assert await read(reader, "db") == NEWER.reveal()
 
 
 async def test_what_is_destroyed_later_is_deleted_now_and_cannot_be_purged(rig: Rig) -> None:
@@ -242,7 +243,7 @@ async def test_what_is_destroyed_later_is_deleted_now_and_cannot_be_purged(rig: 
     held.destroys_after = held.created - held.created.replace(year=held.created.year - 1)
     with pytest.raises(Invalid, match="version_destroy_ttl"):
         await writer.delete("db", purge=True)
-    assert await text(rig.open(), "db") == OLD.reveal()
+    assert await read(rig.open(), "db") == OLD.reveal()
     await writer.delete("db")
     assert isinstance(await get(rig.open(), "db"), NotFound)
     with pytest.raises(NotFound):
@@ -289,5 +290,5 @@ async def test_regional_secrets_are_written_too(rig: Rig) -> None:
     writer = rig.open(location="europe-west3")
     name = await writer.put("db", OLD, token=TOKENS[0])
     await writer.put("db", NEW, token=TOKENS[1], expect=name)
-    assert await text(rig.open(location="europe-west3"), "db") == NEW.reveal()
+    assert await read(rig.open(location="europe-west3"), "db") == NEW.reveal()
     assert rig.cloud.calls == []

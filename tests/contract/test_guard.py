@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from contract.answers import text_of
 from contract.files import all_that_hangs_on
-from contract.sources import CANARY, PACE, A, B, C, Source, text, until, until_asked
+from contract.sources import CANARY, PACE, A, B, C, Source, until, until_asked
 from keyturn.model.errors import AuthFailed, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.providers.guard import Guard, Pace
@@ -24,7 +25,7 @@ async def test_those_who_ask_for_one_reference_share_one_call():
     asking += [asyncio.create_task(guard.get_many([A])) for _ in range(50)]
     await asyncio.sleep(0)
     source.gate.set()
-    assert {text(answers[A]) for answers in await asyncio.gather(*asking)} == {f"{CANARY}-a"}
+    assert {text_of(answers[A]) for answers in await asyncio.gather(*asking)} == {f"{CANARY}-a"}
     assert source.calls == [(A,)]
 
 
@@ -33,7 +34,7 @@ async def test_those_who_ask_in_one_turn_of_the_loop_go_out_as_one_batch():
     guard = Guard(source, PACE)
     refs = [SourceRef(f"k{number}") for number in range(100)]
     answers = await asyncio.gather(*(guard.get_many([ref]) for ref in refs))
-    assert [text(answer[ref]) for ref, answer in zip(refs, answers, strict=True)] == [f"{CANARY}-{ref.key}" for ref in refs]
+    assert [text_of(answer[ref]) for ref, answer in zip(refs, answers, strict=True)] == [f"{CANARY}-{ref.key}" for ref in refs]
     assert source.calls == [tuple(refs)]
 
 
@@ -83,7 +84,7 @@ async def test_one_who_stops_waiting_takes_nothing_from_the_others():
     with pytest.raises(asyncio.CancelledError):
         await first
     source.gate.set()
-    assert text((await second)[A]) == f"{CANARY}-a"
+    assert text_of((await second)[A]) == f"{CANARY}-a"
 
 
 async def test_a_call_that_nobody_waits_for_any_more_ends_in_silence():
@@ -114,7 +115,7 @@ async def test_a_call_without_answer_ends_at_its_deadline():
 async def test_answers_are_passed_on_as_they_are_and_what_was_left_out_is_unavailable():
     source = Source(answers={A: NotFound("no a"), B: Invalid("bad b")})
     answers = await Guard(source, PACE).get_many([A, B, C])
-    assert (type(answers[A]), type(answers[B]), text(answers[C])) == (NotFound, Invalid, f"{CANARY}-c")
+    assert (type(answers[A]), type(answers[B]), text_of(answers[C])) == (NotFound, Invalid, f"{CANARY}-c")
 
     class Forgetful(Source):
         async def get_many(self, refs: Sequence[SourceRef]) -> Mapping[SourceRef, Value | ProviderError]:

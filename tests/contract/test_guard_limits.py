@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from contract.sources import CANARY, PACE, A, B, C, Clock, Source, text, until, until_asked
+from contract.answers import text_of
+from contract.sources import CANARY, PACE, A, B, C, Clock, Source, until, until_asked
 from keyturn.model.errors import AuthFailed, Invalid, Throttled, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.providers.guard import Guard, Pace
@@ -33,8 +34,8 @@ async def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it():
     await until_asked(source, 4)
     assert isinstance((await guard.get_many([B]))[B], AuthFailed)
     source.gate.set()
-    assert text((await probe)[A]) == f"{CANARY}-a"
-    assert text((await guard.get_many([B]))[B]) == f"{CANARY}-b"
+    assert text_of((await probe)[A]) == f"{CANARY}-a"
+    assert text_of((await guard.get_many([B]))[B]) == f"{CANARY}-b"
 
 
 async def test_a_throttled_call_holds_back_at_once_for_as_long_as_the_provider_asked():
@@ -47,16 +48,16 @@ async def test_a_throttled_call_holds_back_at_once_for_as_long_as_the_provider_a
     assert held_back.retry_after == 1.0
     source.failure = None
     clock.now_s += 1.0
-    assert text((await guard.get_many([A]))[A]) == f"{CANARY}-a"
+    assert text_of((await guard.get_many([A]))[A]) == f"{CANARY}-a"
 
 
 async def test_a_pause_that_was_asked_for_in_the_middle_of_a_call_holds_for_the_next_one():
     clock, source = Clock(), Source(answers={B: Throttled("slow down", retry_after=30.0)})
     guard = Guard(source, PACE, clock=clock, chance=lambda: 0.0)
-    assert text((await guard.get_many([A, B]))[A]) == f"{CANARY}-a"
+    assert text_of((await guard.get_many([A, B]))[A]) == f"{CANARY}-a"
     assert isinstance((await guard.get_many([C]))[C], Throttled)
     clock.now_s += 30.0
-    assert text((await guard.get_many([C]))[C]) == f"{CANARY}-c"
+    assert text_of((await guard.get_many([C]))[C]) == f"{CANARY}-c"
 
 
 async def test_an_answer_to_what_was_asked_before_a_pause_does_not_end_it():

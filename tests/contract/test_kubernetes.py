@@ -10,6 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
+from contract.answers import get, read
 from contract.kubes import PROSE, READER, Cluster, cluster, refusal, spelled
 from controlplane.plane import ControlPlane
 from keyturn.decide.address import AddressRules
@@ -20,7 +21,6 @@ from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.material import Cap, Form, SourceRef, Value
 from keyturn.model.order import ProviderOrder
 from keyturn.model.sensitive import Sensitive
-from keyturn.ports import Provider
 from keyturn.providers import kubernetes as module
 from keyturn.providers.registry import Home, Surroundings, build
 
@@ -35,24 +35,10 @@ async def here(plane: ControlPlane) -> AsyncIterator[Cluster]:
         yield made
 
 
-async def answer(provider: Provider, name: str = "db", version: str = "") -> Value | ProviderError:
-    ref = SourceRef(name, version)
-    try:
-        return (await provider.get_many([ref]))[ref]
-    except ProviderError as error:
-        return error
-
-
-async def read(provider: Provider, name: str = "db") -> bytes:
-    found = await answer(provider, name)
-    assert isinstance(found, Value), found
-    return found.data.reveal()
-
-
 async def test_a_value_is_all_of_a_secrets_data_in_the_order_of_its_keys(here: Cluster) -> None:
     texts = {"z": "last", "a": "first\n", "m.n": "ä 🔑", "empty": ""}
     await asyncio.to_thread(here.put, "texts", {key: text.encode() for key, text in texts.items()})
-    found = await answer(here.open(), "texts")
+    found = await get(here.open(), "texts")
     assert isinstance(found, Value)
     assert (found.data, found.form, found.version) == (Sensitive(spelled(texts)), Form.MAP, "")
     assert found.updated is not None
@@ -63,7 +49,7 @@ async def test_a_value_is_all_of_a_secrets_data_in_the_order_of_its_keys(here: C
 async def test_bytes_that_are_no_text_come_in_base64_and_say_so(here: Cluster) -> None:
     raw = bytes(range(256))
     await asyncio.to_thread(here.put, "raw", {"raw": raw, "text": b"x"})
-    found = await answer(here.open(), "raw")
+    found = await get(here.open(), "raw")
     assert isinstance(found, Value)
     assert found.form is Form.MAP_OF_BYTES
     assert base64.b64decode(json.loads(found.data.reveal())["raw"]) == raw
@@ -90,7 +76,7 @@ async def test_a_list_goes_over_all_pages_and_has_labels_and_fingerprints(here: 
     assert {key: meta.tags["n"] for key, meta in found.items()} == {f"page{number}": str(number) for number in range(5)}
     survey = await provider.survey([DB, SourceRef("page1"), SourceRef("none"), SourceRef("page2", "1")])
     assert (survey.size, survey.calls) == (6, 3)
-    value = await answer(provider, "page1")
+    value = await get(provider, "page1")
     assert isinstance(value, Value)
     assert survey.fingerprints.keys() == {DB, SourceRef("page1")}
     assert survey.fingerprints[SourceRef("page1")] == value.fingerprint == found["page1"].fingerprint
@@ -106,11 +92,11 @@ async def test_a_page_that_is_too_long_is_asked_for_in_parts(here: Cluster, monk
 
 async def test_a_new_secret_of_the_same_name_has_another_fingerprint(here: Cluster) -> None:
     provider = here.open()
-    before = await answer(provider)
+    before = await get(provider)
     await asyncio.to_thread(here.remove, "db")
-    assert isinstance(await answer(provider), NotFound)
+    assert isinstance(await get(provider), NotFound)
     await asyncio.to_thread(here.put, "db", {"password": b"kt-canary-db"})
-    after = await answer(provider)
+    after = await get(provider)
     assert isinstance(before, Value)
     assert isinstance(after, Value)
     assert before.data == after.data
@@ -158,7 +144,7 @@ async def test_an_answer_means_what_it_says_and_none_of_its_words_are_told(
     here: Cluster, reply: object, kind: type[ProviderError], says: str
 ) -> None:
     here.front.answering = lambda _: reply()  # type: ignore[operator]  # pytest does not know
-    error = await answer(here.open())
+    error = await get(here.open())
     assert type(error) is kind
     assert says in str(error)
     assert PROSE not in f"{error!r} {error.__cause__!r} {error.__context__!r}"
@@ -168,12 +154,12 @@ async def test_an_answer_means_what_it_says_and_none_of_its_words_are_told(
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../secrets/db", "a%2fb", "db?watch=1", "ä", "db\n", "x" * 254])
 async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(here: Cluster, name: str) -> None:
-    assert isinstance(await answer(here.open(), name), Invalid)
+    assert isinstance(await get(here.open(), name), Invalid)
     assert here.front.asked == []
 
 
 async def test_a_version_is_refused_since_there_is_none(here: Cluster) -> None:
-    error = await answer(here.open(), "db", "1")
+    error = await get(here.open(), "db", "1")
     assert isinstance(error, Invalid)
     assert "leave version out" in str(error)
 
@@ -197,7 +183,7 @@ async def test_a_token_that_cannot_be_renewed_is_used_to_its_end_and_no_longer(h
     here.now_s += 401
     await read(provider)
     here.now_s += 200
-    assert isinstance(await answer(provider), Unavailable)
+    assert isinstance(await get(provider), Unavailable)
     assert len(here.front.tokens) == 1
 
 
@@ -210,7 +196,7 @@ async def test_a_dead_token_costs_one_new_one_and_nobody_sees_it(here: Cluster) 
 
 
 async def test_a_service_account_that_is_not_there_is_named(here: Cluster) -> None:
-    error = await answer(here.open(here.tenant("gone")))
+    error = await get(here.open(here.tenant("gone")))
     assert isinstance(error, AuthFailed)
     assert f"ServiceAccount/{here.namespace}/gone" in str(error)
     assert here.front.asked == []
@@ -219,7 +205,7 @@ async def test_a_service_account_that_is_not_there_is_named(here: Cluster) -> No
 async def test_a_token_in_a_secret_goes_to_its_server_and_one_that_is_replaced_is_taken_up(here: Cluster) -> None:
     entrance = await asyncio.to_thread(here.stranger, "kt-canary-wrong")
     provider = here.open(entrance)
-    error = await answer(provider)
+    error = await get(provider)
     assert isinstance(error, AuthFailed)
     assert "kt-canary-wrong" not in str(error)
     [login] = here.secrets
@@ -232,7 +218,7 @@ async def test_a_token_in_a_secret_goes_to_its_server_and_one_that_is_replaced_i
 async def test_what_no_header_takes_is_no_token(here: Cluster, word: bytes) -> None:
     entrance = await asyncio.to_thread(here.stranger, "x")
     here.secrets.update(dict.fromkeys(here.secrets, Sensitive(word)))
-    error = await answer(here.open(entrance))
+    error = await get(here.open(entrance))
     assert isinstance(error, AuthFailed)
     assert "holds no token" in str(error)
     assert here.front.asked == []
@@ -240,18 +226,18 @@ async def test_what_no_header_takes_is_no_token(here: Cluster, word: bytes) -> N
 
 async def test_a_server_of_another_authority_is_no_answer_and_gets_no_token(here: Cluster) -> None:
     entrance = await asyncio.to_thread(here.stranger, "", trustme.CA().cert_pem.bytes())
-    error = await answer(here.open(entrance))
+    error = await get(here.open(entrance))
     assert (type(error), str(error)) == (Unavailable, NO_ANSWER)
     assert here.front.asked == []
     nonsense = await asyncio.to_thread(here.stranger, "x", b"no certificate")
-    told = await answer(here.open(nonsense))
+    told = await get(here.open(nonsense))
     assert isinstance(told, AuthFailed)
     assert "caBundle holds no PEM certificate" in str(told)
 
 
 async def test_a_tenants_server_that_is_not_allowed_gets_no_token(here: Cluster) -> None:
     entrance = await asyncio.to_thread(here.stranger, "", b"", AddressRules())
-    error = await answer(here.open(entrance))
+    error = await get(here.open(entrance))
     assert (type(error), str(error)) == (Unavailable, NO_ANSWER)
     assert here.front.asked == []
 
@@ -267,7 +253,7 @@ async def test_a_client_certificate_logs_in_without_a_token(here: Cluster) -> No
     assert await read(here.open(here.at_front(login))) == b'{"a":"x"}'
     assert here.front.tokens == set()
     other = KeyPair(certificate, here.keep("another", authority.issue_cert("other").private_key_pem.bytes()))
-    error = await answer(here.open(here.at_front(other)))
+    error = await get(here.open(here.at_front(other)))
     assert isinstance(error, AuthFailed)
     assert "no pair" in str(error)
 
@@ -276,7 +262,7 @@ async def test_a_proxy_of_the_environment_is_not_for_the_operators_own_api_serve
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     assert await read(here.open()) == spelled({"password": "kt-canary-db"})
     elsewhere = await asyncio.to_thread(here.stranger)
-    assert isinstance(await answer(here.open(elsewhere)), Unavailable)
+    assert isinstance(await get(here.open(elsewhere)), Unavailable)
 
 
 def order(here: Cluster) -> ProviderOrder:

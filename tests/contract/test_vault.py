@@ -10,7 +10,8 @@ import pytest
 
 from bao import Bao
 from canary import Canary
-from contract.vaults import Rig, get, password
+from contract.answers import get
+from contract.vaults import Rig, password
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import Cap, SourceRef, Value
 from keyturn.model.vault import AppRoleLogin, TokenLogin

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from canary import Canary
-from contract.vaults import Front, Rig, asleep, front, get, password
+from contract.answers import get
+from contract.vaults import Front, Rig, asleep, front, password
 from controlplane.servers import LOOPBACK
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.material import SourceRef, Value

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from canary import Canary
-from contract.vaults import Rig, front, get
+from contract.answers import get
+from contract.vaults import Rig, front
 from keyturn.model.errors import AccessDenied, Invalid
 from keyturn.model.material import Cap, Meta, SourceRef, Value
 from keyturn.providers import vault

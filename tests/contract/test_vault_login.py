@@ -11,7 +11,8 @@ import trustme
 from aiohttp import web
 
 from canary import Canary
-from contract.vaults import Front, Rig, Signer, front, get, password
+from contract.answers import get
+from contract.vaults import Front, Rig, Signer, front, password
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.model.ids import Carrier, KeyPair, KeyRef
 from keyturn.model.sensitive import Sensitive

@@ -7,8 +7,9 @@ import pytest
 from aiohttp import web
 
 from canary import Canary
+from contract.answers import get
 from contract.conftest import LOOPBACK_ALONE
-from contract.vaults import Rig, front, get, password
+from contract.vaults import Rig, front, password
 from keyturn.model.errors import AuthFailed, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.vault import TokenLogin
 from keyturn.providers.dial import CONNECT_S, LIMIT, NO_ANSWER

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from canary import Canary
+from contract.answers import get
 from contract.sources import until
-from contract.vaults import Front, Rig, asleep, front, get, password
+from contract.vaults import Front, Rig, asleep, front, password
 from keyturn.model.errors import AuthFailed, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.vault import TokenLogin

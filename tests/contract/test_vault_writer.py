@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bao_admin import BaoError
+from contract.answers import get
 from contract.files import all_that_hangs_on
 from contract.vault_writers import KEY, NEW, NEWER, OLD, TOKENS, WRITES, count, opened, stored, value
-from contract.vaults import Rig, get, password
+from contract.vaults import Rig, password
 from keyturn.model.errors import AccessDenied, Conflict, Invalid, NotFound, Unavailable
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Cap
 from keyturn.model.sensitive import Sensitive

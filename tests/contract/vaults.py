@@ -7,7 +7,7 @@ import itertools
 import json
 import ssl
 from asyncio.selector_events import _SelectorSocketTransport as Transport
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bao import Bao
+from contract.kept import Kept
 from controlplane.servers import LOOPBACK
 from keyturn.decide.address import AddressRules
-from keyturn.model.errors import AuthFailed, ProviderError
-from keyturn.model.ids import Carrier, KeyRef, ObjectRef
-from keyturn.model.material import SourceRef, Value
+from keyturn.model.errors import ProviderError
+from keyturn.model.material import Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import AppRoleLogin, VaultConfig, VaultLogin
 from keyturn.ports import TenantTokens
@@ -40,14 +40,12 @@ Answering = Callable[[web.Request], web.Response | None]
 
 
 @dataclass
-class Rig:
+class Rig(Kept):
     """An engine and a policy that reads it, in one server; and the Secrets that log-ins refer to."""
 
     bao: Bao
     engine: int = 2
     name: str = field(default_factory=lambda: f"t{next(_numbers)}")
-    secrets: dict[KeyRef, Sensitive] = field(default_factory=dict)
-    reads: list[KeyRef] = field(default_factory=list)
     opened: list[VaultProvider] = field(default_factory=list)
     now_s: float = 1000.0
     token_file: Path = Path("/nowhere")
@@ -56,22 +54,6 @@ class Rig:
     def __post_init__(self) -> None:
         self.mount = self.bao.enable_kv(f"kv-{self.name}", self.engine)
         self.policy = self.bao.policy(self.name, {f"{self.mount}/*": ["read", "list", "scan"]})
-
-    async def read(self, ref: KeyRef) -> Sensitive:
-        """As the port `References` has it."""
-        self.reads.append(ref)
-        if ref not in self.secrets:
-            raise AuthFailed(f"there is no {ref}")
-        return self.secrets[ref]
-
-    def follow(self, who: ObjectRef, refs: Collection[KeyRef]) -> None:
-        raise NotImplementedError
-
-    def keep(self, name: str, text: str | bytes) -> KeyRef:
-        """Puts a credential into a Secret."""
-        ref = KeyRef(Carrier.SECRET, "shop", name, "value")
-        self.secrets[ref] = Sensitive(text) if isinstance(text, bytes) else Sensitive.of(text)
-        return ref
 
     def put(self, key: str, value: str, **more: Any) -> int:
         return self.bao.put(self.mount, key, {"password": value} | more, version=self.engine)
@@ -113,15 +95,6 @@ def password(answer: Value | ProviderError) -> str:
     """What is in an answer; fails where it is an error."""
     assert isinstance(answer, Value), answer
     return str(json.loads(answer.data.reveal())["password"])
-
-
-async def get(provider: VaultProvider, key: str, version: str = "") -> Value | ProviderError:
-    """One reference's answer, also where the call as a whole was refused."""
-    ref = SourceRef(key, version)
-    try:
-        return (await provider.get_many([ref]))[ref]
-    except ProviderError as error:
-        return error
 
 
 @dataclass
