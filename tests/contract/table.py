@@ -23,9 +23,12 @@ Cells = Mapping[tuple[str, str], str]
 
 _HEAD: Final = """# What every provider keeps, and what does not apply to it
 
-Written by `make contract` from a run of the contract suite against real servers, bare and behind the guard; do not edit. A ✓ passed; \
-a number says below why the case is not for this provider. [contract.md](contract.md) says what the suite is and how to run it on a \
-provider of yours.
+Written by `make contract` from a run of the contract suite against real servers, and against fakes where a column says so, bare and \
+behind the guard; do not edit. A ✓ passed; a number says below why the case is not for this provider. [contract.md](contract.md) says \
+what the suite is and how to run it on a provider of yours.
+
+What a fake is, its provider's page says: [AWS](aws.md), [Azure](azure.md), [Google](google.md). For AWS there is a second opinion, from \
+[a fake that others wrote](aws.md#how-it-is-tested); it is no column here.
 """
 
 
