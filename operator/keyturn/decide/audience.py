@@ -14,9 +14,6 @@ from keyturn.model.sensitive import Sensitive
 LIFE_S: Final = 600
 """Of a tenant's token: the least that API servers give."""
 
-RENEW_AT: Final = 2 / 3
-"""The part of its life after which it is asked for anew."""
-
 
 def audiences(token: Sensitive) -> tuple[str, ...]:
     """Those that a token names; none where it is no JSON Web Token."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from keyturn.decide.annotated import aws_roles
-from keyturn.decide.audience import RENEW_AT
+from keyturn.decide.tokenlife import due_after_s
 from keyturn.model.aws import AUDIENCE, AssumedRole, KeysLogin
 from keyturn.model.errors import AuthFailed, ProviderError, Rejected, Throttled, Unavailable
 from keyturn.model.ids import KeyRef
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SESSION_S: Final = 3600
 """The life of a session, which every role allows."""
-SPREAD: Final = 0.1
-"""Up to this part earlier, so that many that began together do not come back together."""
 LOOK_S: Final = 60.0
 """How long the operator's own identity is taken for granted: the SDK renews it in time, where it has to be."""
 
@@ -86,7 +84,7 @@ class Own:
 
     async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:
         found = await asyncio.get_running_loop().run_in_executor(_chains, partial(self._find, is_anew=is_anew))
-        return Pass(found.key_id, found.secret, found.token, now_s + LOOK_S * (1 - SPREAD * chance))
+        return Pass(found.key_id, found.secret, found.token, now_s + due_after_s(LOOK_S, chance, part=1))
 
     async def close(self) -> None:
         """The SDK closes what it opened."""
@@ -211,8 +209,7 @@ def _granted(reply: Reply, now_s: float, chance: float) -> Pass:
     key_id, secret, token = (given.get(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
     if not (isinstance(key_id, str) and isinstance(secret, str) and isinstance(token, str)):
         raise Unavailable("AWS's answer to a log-in holds no credentials", request_id=reply.request_id)
-    use_s = SESSION_S * RENEW_AT * (1 - SPREAD * chance)
-    return Pass(key_id, Sensitive.of(secret), Sensitive.of(token), now_s + use_s, now_s + SESSION_S)
+    return Pass(key_id, Sensitive.of(secret), Sensitive.of(token), now_s + due_after_s(SESSION_S, chance), now_s + SESSION_S)
 
 
 def _refusal(reply: Reply, what: str, look_at: str) -> ProviderError:
