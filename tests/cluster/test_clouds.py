@@ -37,8 +37,8 @@ USED_S = 5.0
 AT_ONCE = 4
 """Calls of one provider, which may all be on their way when the first one is refused."""
 KEYS = 50
-PAUSE_S = 1
-ON_ITS_WAY_S = 0.3
+PAUSE_S = 2
+ON_ITS_WAY_S = 0.8
 """What was sent before a pause was heard of arrives within that."""
 OWN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/operator"
 SESSION = f"arn:aws:iam::{ACCOUNT}:role/session"
@@ -203,7 +203,7 @@ class Half:
     def too_early(self) -> int:
         """Calls that came in a pause, and cannot have been on their way when it was asked for."""
         pauses = [at for at, refused in self.calls if refused]
-        return sum(any(ON_ITS_WAY_S < at - began < PAUSE_S - ON_ITS_WAY_S / 3 for began in pauses) for at, _ in self.calls)
+        return sum(any(ON_ITS_WAY_S < at - began < PAUSE_S - ON_ITS_WAY_S / 8 for began in pauses) for at, _ in self.calls)
 
 
 def halve(clouds: Clouds) -> dict[str, Half]:
