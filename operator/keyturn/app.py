@@ -44,12 +44,13 @@ from keyturn.kube.references import ReferenceWatches
 from keyturn.kube.secrets import SecretCache, SecretEditor
 from keyturn.kube.tenant_tokens import TokenRequests
 from keyturn.kube.unsynced import Unsynced
-from keyturn.kube.watch import Key, MetadataWatch
+from keyturn.kube.watch import MetadataWatch
 from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
-from keyturn.model.status import REASONS
+from keyturn.model.reader import CLUSTER
+from keyturn.model.status import REASONS, WELL
 from keyturn.ports import Provider
 from keyturn.providers.registry import MEMBERS, Home, Surroundings, build
 from keyturn.settings import Settings
@@ -92,7 +93,8 @@ class Registry:
 
         if ref == DEFAULT_PROVIDER:
             return open_default(self.default, self.around, observe=observe)
-        self.around.references.follow(ref, order.references)
+        # What is left open until somebody reads is nothing that could be followed.
+        self.around.references.follow(ref, () if order.is_per_reader else order.references)
         return build(order, kind=ref.kind, around=self.around, namespace=ref.namespace, observe=observe)
 
     def forget(self, ref: ObjectRef) -> None:
@@ -140,6 +142,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
         entropy=random.random,
         started=clock.now(),
         controller_class=settings.controller_class,
+        cluster_id=partial(cache.namespace_uid, CLUSTER),
     )
     world.refresher.on_turn = partial(look_again, world=world)
     news = News(cache, world)
@@ -174,13 +177,8 @@ def _watches(settings: Settings, client: Client, secrets: SecretCache, news: New
     times = watching(settings.stall_limit_s)
     watches = [MetadataWatch(client, path, secrets.put, secrets.drop, selector, times=times) for path in paths]
     if settings.is_cluster_wide:
-        lose = partial(_lose_namespace, news.cache)
-        watches.append(MetadataWatch(client, "/api/v1/namespaces", news.namespace_changed, lose, times=times))
+        watches.append(MetadataWatch(client, "/api/v1/namespaces", news.namespace_changed, news.namespace_lost, times=times))
     return watches
-
-
-def _lose_namespace(cache: ObjectCache, key: Key, _: str) -> None:
-    cache.drop_namespace(key[1])
 
 
 def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced) -> None:
@@ -214,7 +212,7 @@ def _standing(cache: ObjectCache, controller_class: str) -> Mapping[tuple[str, .
         ready = found.status.condition("Ready")
         reason = ready.reason if ready is not None else "Progressing"
         kind = MEMBERS[type(order.config)].name if order is not None else "none"
-        counts[kind, reason if reason in REASONS or reason == "Valid" else "Other"] += 1
+        counts[kind, reason if reason in REASONS or reason in WELL else "Other"] += 1
     return counts
 
 

@@ -101,8 +101,9 @@ def test_the_operator_is_never_laxer_than_the_api_server(cluster: ControlPlane, 
     status, _ = cluster.request("POST", f"{collection(kind, 'default')}?dryRun=All&fieldValidation=Ignore", manifest(kind, spec))
 
     if status != 201:
+        home = "default" if kind is Kind.SECRET_PROVIDER else ""
         with pytest.raises(Rejected):
-            parse_managed_secret("app", spec) if kind is Kind.MANAGED_SECRET else parse_provider(kind, spec)
+            parse_managed_secret("app", spec) if kind is Kind.MANAGED_SECRET else parse_provider(kind, spec, home)
 
 
 def test_the_operators_own_names_are_refused_as_the_default_target(cluster: ControlPlane) -> None:

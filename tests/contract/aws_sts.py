@@ -39,9 +39,10 @@ class Identity:
 
 @dataclass
 class Role:
-    """``may_assume`` are names of identities; ``issuer`` is the public key of an OIDC provider, ``subject`` whom it trusts of it.
+    """``may_assume`` are names of identities, who come with this external id, where its trust policy asks for one.
 
-    ``reads`` are the secrets that it may reach, None is all.
+    ``issuer`` is the public key of an OIDC provider, ``subject`` whom it trusts of it. ``reads`` are the secrets that it may
+    reach, None is all.
     """
 
     may_assume: set[str] = field(default_factory=set)
@@ -102,7 +103,7 @@ class Sts:
         else:
             if who.token and int(asked.get("DurationSeconds", 3600)) > CHAINED_S:
                 raise RefusedError("ValidationError")
-            allowed = who.name in role.may_assume and asked.get("ExternalId", "") == role.external_id
+            allowed = who.name in role.may_assume and role.external_id in ("", asked.get("ExternalId"))
         if not allowed:
             raise RefusedError("AccessDenied", status=403)
         self.sessions.append(asked)

@@ -276,7 +276,7 @@ async def test_behind_the_guard_it_is_the_same(stage: Stage) -> None:
 
 @staged
 async def test_values_that_left_the_cache_are_vouched_for_too(stage: Stage) -> None:
-    stage.world.refresher._room_left = 50
+    stage.world.refresher._space._left = 50
     source = await stand(stage)
     await stage.passes(2 * HOUR)
     assert (len(source.surveys), source.calls) == (2, [])

@@ -6,7 +6,7 @@ from functools import partial
 
 from builders import entry, managed, msec, order, provider, sprov, staged, target_ref
 from keyturn.decide.refresh import AGAIN_S, next_slot
-from keyturn.flow.refresher import CACHE_BYTES
+from keyturn.flow.space import CACHE_BYTES
 from keyturn.model.errors import Busy, Unavailable
 from keyturn.model.material import Value
 from keyturn.model.order import FileConfig, ProviderOrder
@@ -170,7 +170,7 @@ def held_bytes(stage: Stage) -> int:
 
 @staged
 async def test_the_cache_holds_no_more_than_its_room_and_still_knows_what_changed(stage: Stage) -> None:
-    stage.world.refresher._room_left = 10_000
+    stage.world.refresher._space._left = 10_000
     fill(stage, 30, 1000)
     stage.start()
     await stage.quiet()

@@ -92,7 +92,12 @@ SLIPS: Final[tuple[Slip, ...]] = (
     Slip("aws", "provider.awsSecretsManager.region", "eu-west-1.evil.test/", "is no region of AWS"),
     Slip("aws", "provider.awsSecretsManager.role", "shop", "is no ARN of a role"),
     Slip("aws", "provider.awsSecretsManager.prefix", "a b", "has characters that no name of a secret has"),
-    Slip("cluster aws", "access", "ReadOnly", where="provider.awsSecretsManager.role"),
+    Slip(
+        "cluster vault",
+        "provider.hashicorpVault",
+        {"server": "https://v", "auth": {"kubernetes": {"role": "r"}}, "caProvider": {"type": "ConfigMap", "name": "ca"}},
+        "the ConfigMap ca of whoever reads would steer the log-in by the operator's own identity",
+    ),
 )
 
 ASK_NOTHING: Final[tuple[Slip, ...]] = (

@@ -22,7 +22,7 @@ def parse(kind: Kind, spec: object, *, strict: bool) -> Order | ProviderOrder | 
     try:
         if kind is Kind.MANAGED_SECRET:
             return parse_managed_secret("app", spec, strict=strict)
-        return parse_provider(kind, spec, strict=strict)
+        return parse_provider(kind, spec, "shop" if kind is Kind.SECRET_PROVIDER else "", strict=strict)
     except Rejected as rejected:
         return rejected
 

@@ -70,6 +70,8 @@ def _notes() -> Iterator[str]:
     yield ""
     yield "**Providers** have the same reasons, and `Valid` where a log-in worked. Each is checked every five minutes, and within seconds"
     yield "after a read of its values has failed or works again. Who reads it is tried again by itself when it is back."
+    yield "`CheckedPerNamespace` is a ClusterSecretProvider whose log-in is that of the namespace that reads. It is `Ready`, nothing of it"
+    yield "is checked, and how each namespace fares is said by its ManagedSecrets."
     yield ""
     yield "**`FingerprintKeyChanged`** is no reason of an object: the operator itself is not ready then and writes nothing."
     yield "[Install](install.md#what-it-keeps-and-what-a-loss-means) says what to do."

@@ -102,19 +102,21 @@ def provider_checked(
 ) -> ProviderStatus:
     """The status of a provider after a real log-in, ``reason`` Synced where it worked.
 
-    The sign of life moves at most once in ``period_s`` seconds, so that a healthy provider writes little.
+    The sign of life moves at most once in ``period_s`` seconds, so that a healthy provider writes little. One whose log-in is that
+    of whoever reads has none: nothing was asked there by a check.
     """
     former = provider.status
     polarity = REASONS[reason].polarity
-    shown = "Valid" if polarity is Polarity.NONE else reason
+    is_per_reader = provider.is_per_reader
+    well = "CheckedPerNamespace" if is_per_reader else "Valid"
+    shown = well if polarity is Polarity.NONE else reason
     told = message if polarity is Polarity.NONE else _with_remedy(message, reason)
     made = tuple(
         replace(c, reason=shown) for c in conditions(former.conditions, provider.generation, reason, told, now) if c.reason == reason
     )
     same = former.generation == provider.generation and former.conditions == made and former.capabilities == caps
-    return ProviderStatus(
-        provider.generation, made, former.last_check if same and is_recent(former, now, period_s) else timestamp(now), caps
-    )
+    last_check = former.last_check if same and is_recent(former, now, period_s) else timestamp(now)
+    return ProviderStatus(provider.generation, made, "" if is_per_reader else last_check, caps)
 
 
 def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:

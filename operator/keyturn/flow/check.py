@@ -1,6 +1,7 @@
 """Checks provider objects by a real log-in, and says on them what came of it."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from keyturn.decide import summary
@@ -17,6 +18,7 @@ from keyturn.model.objects import ProviderObject
 log = logging.getLogger("keyturn.check")
 
 UNSAID_DELAY_S = 2.0
+PER_READER = "each namespace that reads logs in for itself, and its ManagedSecrets say how that went"
 SOON_S = 3.0
 """When a provider is checked whose reads fare otherwise than its last check did; no more often, however it flickers."""
 
@@ -48,14 +50,22 @@ async def check(ref: ObjectRef, world: World) -> None:
     else:
         memory.note_success()
         delay = world.patience.check_period_s
-        is_said = await _say(provider, "Synced", "it can be read", now, world, caps=caps)
+        told = PER_READER if provider.is_per_reader else "it can be read"
+        is_said = await _say(provider, "Synced", told, now, world, caps=caps)
     if memory.is_dirty:
         delay = min(delay, SOON_S)
     return world.queue.add_after(ref, delay if is_said else min(delay, UNSAID_DELAY_S), Lane.ROUTINE)
 
 
 def look_again(ref: ObjectRef, is_answering: bool, world: World) -> None:  # noqa: FBT001  # what `Refresher` tells
-    """Reads meet an outage, and its end, long before the next check: the provider is checked soon, so that its object says so."""
+    """Reads meet an outage, and its end, long before the next check: the provider is checked soon, so that its object says so.
+
+    Of one that is read by each namespace apart no check and no object tells: who failed there tries again at once.
+    """
+    if ref.reader:
+        if is_answering:
+            _wake_failed(ref, world)
+        return
     provider = world.objects.provider(ref)
     memory = world.memory(ref, provider.uid) if provider is not None else None
     if memory is None or memory.is_dirty or is_answering == (not memory.attempts):
@@ -67,6 +77,9 @@ def look_again(ref: ObjectRef, is_answering: bool, world: World) -> None:  # noq
 
 async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
     shelf = world.refresher.shelf(provider)
+    if provider.is_per_reader:
+        # There is nobody to log in as. That it could be opened at all is known by now.
+        return ()
     async with audited(world.audit, AuditEntry("provider.check", str(provider.ref), str(provider.ref))):
         try:
             await shelf.provider.validate()
@@ -103,11 +116,24 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
 
 def wake_users(ref: ObjectRef, world: World, *, failing_only: bool = False) -> None:
     """A provider turned, or its spec changed: whoever draws on it looks again."""
-    for user in tuple(world.objects.using(ref)):
+    for user in _users(ref, world):
         if failing_only and _is_well(user, world):
             continue
         world.mark_dirty(user)
         world.queue.add(user, Lane.URGENT)
+
+
+def _wake_failed(ref: ObjectRef, world: World) -> None:
+    for user in _users(ref, world):
+        if (memory := world.memories.get(user)) and memory.attempts:
+            world.mark_dirty(user)
+            world.queue.add(user, Lane.URGENT)
+
+
+def _users(ref: ObjectRef, world: World) -> list[ObjectRef]:
+    """Who draws on a provider, or on it as one namespace reads by it."""
+    found = world.objects.using(replace(ref, namespace="") if ref.reader else ref)
+    return [user for user in found if ref.reader in ("", user.namespace)]
 
 
 def _is_well(user: ObjectRef, world: World) -> bool:

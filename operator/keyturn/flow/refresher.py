@@ -7,7 +7,6 @@ value changed. Nothing here knows what becomes of a value.
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -17,6 +16,7 @@ from keyturn.flow.changes import Changes
 from keyturn.flow.load import Load
 from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh, mark_of
 from keyturn.flow.slots import sleep_until
+from keyturn.flow.space import CACHE_BYTES, Space
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, ClusterConflict, KeyturnError, NotLeading, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
@@ -24,8 +24,8 @@ from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
 from keyturn.ports import AuditLog, Clock, Providers
 
-CACHE_BYTES = 64 << 20
-PASSING_S = 10.0
+IDLE_S = 300.0
+"""After so long a provider is closed that was opened for one namespace, where nobody wants anything of it."""
 
 
 class Refresher:
@@ -44,8 +44,7 @@ class Refresher:
         self._providers, self._audit, self._clock, self._wake = providers, audit, clock, wake
         self._shelves: dict[ObjectRef, Shelf] = {}
         self._wishes: dict[ObjectRef, dict[ObjectRef, frozenset[SourceRef]]] = {}
-        self._room: OrderedDict[tuple[ObjectRef, SourceRef], int] = OrderedDict()
-        self._room_left = cache_bytes
+        self._space = Space(cache_bytes)
         self._changes = Changes(audit, clock, full_read_s)
         # A key of this process alone: marks are compared with each other and never leave it.
         self._mark_key = secrets.token_bytes(32)
@@ -62,7 +61,7 @@ class Refresher:
             raise NotLeading("providers are read by the replica that leads")
         if isinstance(provider.order, Rejected):
             raise provider.order.with_traceback(None)
-        opened = Shelf(provider, self._providers.open(provider.order, provider.ref))
+        opened = Shelf(provider, self._providers.open(provider.order, provider.ref), drawn_at=self._clock.now().timestamp())
         if shelf is not None:
             opened.succeed(shelf)
             self._close(shelf)
@@ -99,7 +98,7 @@ class Refresher:
     async def _draw(
         self, shelf: Shelf, refs: Collection[SourceRef], max_age_s: float, who: ObjectRef, load: Load
     ) -> Mapping[SourceRef, Answer]:
-        now = self._clock.now().timestamp()
+        now = shelf.drawn_at = self._clock.now().timestamp()
         missing = [ref for ref in refs if not is_fresh(shelf.held.get(ref), now, max_age_s)]
         fresh = await self._read(shelf, missing, str(who), load) if missing else {}
         found: dict[SourceRef, Answer] = {}
@@ -108,8 +107,7 @@ class Refresher:
             answer = fresh.get(ref, held.answer if held else None)
             found[ref] = answer if answer is not None else Unavailable("the value left the cache while it was wanted")
             shelf.note_drawn(ref, who)
-            if (shelf.object.ref, ref) in self._room:
-                self._room.move_to_end((shelf.object.ref, ref))
+            self._space.touch((shelf.object.ref, ref))
         load.add(answer for ref, answer in found.items() if ref not in fresh)
         return found
 
@@ -142,22 +140,27 @@ class Refresher:
         return shelf.last_good if shelf else None
 
     def renew(self, provider: ObjectRef) -> None:
-        """What its log-in refers to changed: whoever asks next has it opened anew, with nothing of what was read before."""
+        """What its log-in refers to changed: it is opened anew, for whoever asks next, with nothing of what was read before."""
         if shelf := self._shelves.get(provider):
             shelf.is_outdated = True
+            if provider.reader:  # for which no check asks
+                self.shelf(shelf.object)
 
     def close_shelf(self, provider: ObjectRef) -> None:
-        """The provider object is gone."""
-        shelf = self._shelves.pop(provider, None)
-        self._providers.forget(provider)
-        if shelf is not None:
-            self._close(shelf)
+        """The provider object is gone, and with it what was opened for those who read by it."""
+        for ref in {provider, *filter(provider.holds, self._shelves)}:
+            self._put_away(ref)
+
+    def leave(self, namespace: str) -> None:
+        """A namespace is gone; one that is called so later is another's."""
+        for ref in {ref for ref in self._shelves if ref.reader == namespace}:
+            self._put_away(ref)
 
     def shut(self) -> None:
         """Ends all rounds, and forgets all that was read; until `reopen` nothing is opened, whoever still asks."""
         self._is_shut = True
         for ref in list(self._shelves):
-            self.close_shelf(ref)
+            self._put_away(ref)
 
     def reopen(self) -> None:
         """Whoever asks has its provider opened anew."""
@@ -177,7 +180,8 @@ class Refresher:
             shelf.changed.clear()
             slots = {interval: next_pass(identity, interval, reached, is_away=interval in away) for interval in shelf.intervals}
             if not slots:
-                await shelf.changed.wait()
+                if await self._is_left(shelf):
+                    return self._put_away(shelf.object.ref)
                 reached = self._clock.now().timestamp()
                 continue
             target = min(slots.values())
@@ -187,6 +191,16 @@ class Refresher:
             reached = max(target, self._clock.now().timestamp())
             due = frozenset(interval for interval, slot in slots.items() if slot <= target)
             away = away - due | (due if await self._pass(shelf, due) else frozenset())
+
+    async def _is_left(self, shelf: Shelf) -> bool:
+        """Waits for somebody who wants refreshes; True where for long nobody did of what one namespace alone can ask for."""
+        while shelf.object.ref.reader:
+            if await sleep_until(closes_at := shelf.drawn_at + IDLE_S, self._clock, shelf.changed):
+                return False
+            if closes_at >= shelf.drawn_at + IDLE_S:
+                return True
+        await shelf.changed.wait()
+        return False
 
     async def _pass(self, shelf: Shelf, intervals: frozenset[float]) -> bool:
         """Looks after all that is wanted in these intervals; True where the provider did not answer."""
@@ -251,13 +265,8 @@ class Refresher:
             shelf.passing[ref] = at
         shelf.held[ref] = Held(mark_of(answer, self._mark_key), at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
         place = (shelf.object.ref, ref)
-        self._room_left += self._room.pop(place, 0)
-        if isinstance(answer, Value):
-            self._room[place] = len(answer.data)
-            self._room_left -= len(answer.data)
-        while self._room_left < 0 and self._room:
-            (provider_ref, source), size = self._room.popitem(last=False)
-            self._room_left += size
+        self._space.give_back(place)
+        for provider_ref, source in self._space.take(place, len(answer.data)) if isinstance(answer, Value) else ():
             evicted = self._shelves.get(provider_ref)
             if evicted and source in evicted.held:
                 evicted.held[source].answer = None
@@ -265,33 +274,27 @@ class Refresher:
                     del evicted.held[source]
 
     def _let_pass(self, shelf: Shelf, now: float) -> None:
-        """Drops values that nobody wants to have refreshed, once nobody new can share them."""
-        while shelf.passing and now - (oldest := next(iter(shelf.passing.items())))[1] > PASSING_S:
-            ref = oldest[0]
-            del shelf.passing[ref]
-            if ref not in shelf.wants:
-                shelf.held.pop(ref, None)
-                self._room_left += self._room.pop((shelf.object.ref, ref), 0)
+        for ref in shelf.let_pass(now):
+            self._space.give_back((shelf.object.ref, ref))
 
     def _drop(self, at: ObjectRef, refs: Collection[SourceRef], who: ObjectRef) -> None:
         shelf = self._shelves.get(at)
         if shelf is None:
             return
-        for ref in refs:
-            whos = shelf.wants.get(ref, {})
-            shelf.count(whos.pop(who, None), None)
-            shelf.drawn.get(ref, {}).pop(who, None)
-            if not whos:
-                shelf.wants.pop(ref, None)
-                shelf.drawn.pop(ref, None)
-                shelf.held.pop(ref, None)
-                self._room_left += self._room.pop((at, ref), 0)
+        for ref in shelf.unwant(refs, who):
+            self._space.give_back((at, ref))
+
+    def _put_away(self, ref: ObjectRef) -> None:
+        shelf = self._shelves.pop(ref, None)
+        self._providers.forget(ref)
+        if shelf is not None:
+            self._close(shelf)
 
     def _close(self, shelf: Shelf) -> None:
         if shelf.rounds is not None:
             shelf.rounds.cancel()
         for source in shelf.held:
-            self._room_left += self._room.pop((shelf.object.ref, source), 0)
+            self._space.give_back((shelf.object.ref, source))
         task = asyncio.create_task(shelf.provider.close(), name=f"close {shelf.object.ref}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime
 
 from keyturn.decide import summary
@@ -9,7 +10,7 @@ from keyturn.decide.admit import is_of_class
 from keyturn.decide.diff import is_as_written
 from keyturn.decide.judge import Judgement, delay_s, is_moved, judge
 from keyturn.flow.phases import awaited
-from keyturn.flow.steps import providers_of, wanted
+from keyturn.flow.steps import providers_of
 from keyturn.flow.turn import take_turn
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import Memory, World
@@ -87,11 +88,12 @@ def _last_good(managed: Managed, world: World) -> datetime:
     if isinstance(managed.order, Rejected):
         return world.started
     times = []
-    for ref in wanted(managed, managed.order):
+    for ref in managed.order.providers(managed.ref.namespace):
         provider = world.objects.provider(ref)
         ready = provider.status.condition("Ready") if provider and managed.status.is_ready else None
         told = moment(provider.status.last_check if ready.status == "True" else ready.since) if provider and ready else None
-        times.append(world.refresher.last_good(ref) or told or world.started)
+        at = replace(ref, namespace=managed.ref.namespace) if provider and provider.is_per_reader else ref
+        times.append(world.refresher.last_good(at) or told or world.started)
     return min(times, default=world.started)
 
 

@@ -17,6 +17,9 @@ from keyturn.ports import Provider
 FAILURE_TTL_S = 1.0
 """How long a failed read answers others too: 200 objects of a dead provider are one call, not 200."""
 
+PASSING_S = 10.0
+"""So long a value that was read for somebody who wants no refreshes is there for others."""
+
 Answer = Value | ProviderError
 
 _AWAY = (Unavailable, AuthFailed)
@@ -43,6 +46,7 @@ class Shelf:
 
     ``drawn`` has the mark of what each who wants something drew, or was woken for, last. ``surveys`` are by the
     intervals that were due together: each has keys, and so a folder to list, of its own. ``is_answering`` None: not asked yet.
+    ``drawn_at``: when somebody last asked for values, in Unix seconds.
     """
 
     object: ProviderObject
@@ -58,6 +62,7 @@ class Shelf:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     is_outdated: bool = False
     is_answering: bool | None = None
+    drawn_at: float = 0.0
 
     def succeed(self, former: "Shelf") -> None:
         """Takes over who wants what, and after a new log-in how the old one fared; never a value."""
@@ -88,6 +93,31 @@ class Shelf:
             if not self.intervals[former]:
                 del self.intervals[former]
                 self.changed.set()
+
+    def unwant(self, refs: Collection[SourceRef], who: ObjectRef) -> list[SourceRef]:
+        """``who`` wants these no more; what nobody else wants is let go, and named."""
+        gone = []
+        for ref in refs:
+            whos = self.wants.get(ref, {})
+            self.count(whos.pop(who, None), None)
+            self.drawn.get(ref, {}).pop(who, None)
+            if not whos:
+                self.wants.pop(ref, None)
+                self.drawn.pop(ref, None)
+                self.held.pop(ref, None)
+                gone.append(ref)
+        return gone
+
+    def let_pass(self, now: float) -> list[SourceRef]:
+        """Lets go, and names, values that nobody wants to have refreshed, once nobody new can share them."""
+        gone = []
+        while self.passing and now - (oldest := next(iter(self.passing.items())))[1] > PASSING_S:
+            ref = oldest[0]
+            del self.passing[ref]
+            if ref not in self.wants:
+                self.held.pop(ref, None)
+                gone.append(ref)
+        return gone
 
     def note_drawn(self, ref: SourceRef, who: ObjectRef) -> None:
         """``who`` has what is held now."""

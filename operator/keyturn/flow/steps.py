@@ -21,6 +21,7 @@ from keyturn.model.material import SourceRef
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef, provider_ref
 from keyturn.model.plan import Desired, Plan
+from keyturn.model.reader import Reader
 from keyturn.model.sensitive import Sensitive
 
 FRESH_S = 5.0
@@ -30,7 +31,7 @@ FETCH_S = 60.0
 """How long a turn waits for values: a provider that is slow, call after call, must not keep its workers for good."""
 
 Sources = Mapping[ProviderRef | None, ProviderObject]
-"""By what the spec names; None is the default provider."""
+"""By what the spec names, each as the ManagedSecret's namespace reads by it; None is the default provider."""
 
 
 @timed("admit")
@@ -53,7 +54,7 @@ def _provider(ref: ProviderRef | None, managed: Managed, world: World) -> Provid
     was_synced = managed.is_synced and managed.status.generation == managed.generation
     if not was_synced and ready is not None and ready.status == "False" and found.status.generation == found.generation:
         raise ProviderNotReady(f"{ref or 'the default provider'} is not ready")
-    return found
+    return found.read_by(Reader(namespace, world.cluster_id())) if found.is_per_reader else found
 
 
 def _admitted(ref: ProviderRef, namespace: str, world: World) -> ProviderObject:
@@ -102,12 +103,12 @@ async def observe(managed: Managed, order: Order, world: World) -> Sight:
 @awaited("fetch")
 async def fetch(managed: Managed, order: Order, sources: Sources, world: World) -> Material:
     """Every value that the order draws on, or the error that stands for it."""
-    wishes = wanted(managed, order)
+    wishes = wanted(order, sources)
     for source in sources.values():
         open_shelf(source, world)
     world.refresher.want(managed.ref, wishes, order.interval_s if refreshes(order) else None)
     age, load = max_age_s(managed, order), Load()
-    refs = {ref: wishes[provider_ref(ref, managed.ref.namespace)] for ref in sources}
+    refs = {ref: wishes[source.ref] for ref, source in sources.items()}
     try:
         async with asyncio.timeout(FETCH_S):
             answers = await asyncio.gather(
@@ -126,9 +127,9 @@ def open_shelf(source: ProviderObject, world: World) -> None:
         raise ProviderNotReady(f"{source.ref} is not allowed: {refusal}") from refusal
 
 
-def wanted(managed: Managed, order: Order) -> dict[ObjectRef, tuple[SourceRef, ...]]:
+def wanted(order: Order, sources: Sources) -> dict[ObjectRef, tuple[SourceRef, ...]]:
     """What the order draws on, by provider object and without repeats."""
-    pairs = sorted({(provider_ref(e.provider, managed.ref.namespace), e.source) for e in order.entries})
+    pairs = sorted({(sources[e.provider].ref, e.source) for e in order.entries})
     return {provider: tuple(source for _, source in group) for provider, group in groupby(pairs, key=lambda pair: pair[0])}
 
 

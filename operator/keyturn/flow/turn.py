@@ -50,7 +50,7 @@ def _keep_wanting(managed: Managed, order: Order, world: World) -> None:
     _, sources = admit(managed, world)
     for source in sources.values():
         open_shelf(source, world)
-    world.refresher.want(managed.ref, wanted(managed, order), order.interval_s)
+    world.refresher.want(managed.ref, wanted(order, sources), order.interval_s)
 
 
 async def _sync(managed: Managed, order: Order, memory: Memory, world: World) -> Status:

@@ -59,7 +59,10 @@ class KeyHolder:
 
 @dataclass(slots=True)
 class World:
-    """The ports, the settings that decisions take, and the memories. Made once, by ``app``."""
+    """The ports, the settings that decisions take, and the memories. Made once, by ``app``.
+
+    ``cluster_id`` gives what a `Reader` is told apart from those of other clusters by, '' where that is not known.
+    """
 
     objects: Objects
     statuses: Statuses
@@ -77,6 +80,7 @@ class World:
     entropy: Callable[[], float]
     started: datetime
     controller_class: str = ""
+    cluster_id: Callable[[], str] = lambda: ""
     fingerprint: KeyHolder = field(default_factory=KeyHolder)
     memories: dict[ObjectRef, Memory] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from keyturn.flow.world import World
 from keyturn.kube.client import decode
 from keyturn.kube.metadata import Metadata
 from keyturn.kube.objects import ObjectCache, is_echo, managed_from, path_of, provider_from
+from keyturn.kube.watch import Key
 from keyturn.model.errors import ClusterError, ObjectGone
 from keyturn.model.ids import Kind, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed
@@ -87,17 +88,25 @@ class News:
     def reference_changed(self, provider: ObjectRef) -> None:
         """A credential of a provider was replaced: it logs in anew, and whoever failed by the old one tries again."""
         self.world.refresher.renew(provider)
-        self.world.queue.add(provider, Lane.URGENT)
+        if not provider.reader:
+            self.world.queue.add(provider, Lane.URGENT)
         wake_users(provider, self.world, failing_only=True)
 
     def namespace_changed(self, found: Metadata) -> None:
         """A namespace's labels decide which cluster providers admit it."""
+        if self.cache.namespace_uid(found.name) not in ("", found.uid):
+            self.world.refresher.leave(found.name)
         if not self.cache.put_namespace(found):
             return
         for managed in self.cache.all_managed():
             if managed.ref.namespace == found.name:
                 self.world.mark_dirty(managed.ref)
                 self.world.queue.add(managed.ref, Lane.URGENT)
+
+    def namespace_lost(self, key: Key, _: str) -> None:
+        """A namespace went, and what was opened for it goes too: one of the same name may be another tenant's."""
+        self.cache.drop_namespace(key[1])
+        self.world.refresher.leave(key[1])
 
     async def compare(self, kind: Kind, namespaces: tuple[str, ...]) -> None:
         """Compares the cache with one metadata list, and mends what a watch has missed."""

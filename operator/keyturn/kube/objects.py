@@ -107,7 +107,7 @@ class ObjectCache:
     _objects: dict[ObjectRef, Cached] = field(default_factory=dict)
     _by_target: dict[SecretRef, set[ObjectRef]] = field(default_factory=dict)
     _by_provider: dict[ObjectRef, set[ObjectRef]] = field(default_factory=dict)
-    _namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _namespaces: dict[str, tuple[str, Mapping[str, str]]] = field(default_factory=dict)
     _on_the_way: dict[ObjectRef, tuple[object, ...]] = field(default_factory=dict)
 
     def held(self, ref: ObjectRef) -> Cached | None:
@@ -122,7 +122,12 @@ class ObjectCache:
         return found if isinstance(found, ProviderObject) else None
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
-        return self._namespaces.get(namespace)
+        found = self._namespaces.get(namespace)
+        return None if found is None else found[1]
+
+    def namespace_uid(self, namespace: str) -> str:
+        """Which incarnation it is; '' where it is not known."""
+        return self._namespaces.get(namespace, ("", {}))[0]
 
     def refs(self, kind: Kind) -> list[ObjectRef]:
         """All that the cache holds of a kind."""
@@ -172,8 +177,8 @@ class ObjectCache:
 
     def put_namespace(self, found: Metadata) -> bool:
         """Takes a namespace's labels; True where they changed."""
-        changed = self._namespaces.get(found.name) != found.labels
-        self._namespaces[found.name] = found.labels
+        changed = self.namespace_labels(found.name) != found.labels
+        self._namespaces[found.name] = found.uid, found.labels
         return changed
 
     def drop_namespace(self, name: str) -> None:

@@ -36,8 +36,9 @@ class TenantLogin:
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """A role that is assumed by whoever has logged in. ``external_id`` '' is none; ``tags`` are those of its session.
+    """A role that is assumed by whoever has logged in. ``tags`` are those of its session.
 
+    ``external_id`` '' is none, and `READER`, which AWS never takes, stands for the one of the namespace that reads.
     Beside a `TenantLogin` whose ServiceAccount is annotated with no role it is the one that the token is exchanged for.
     """
 
@@ -58,6 +59,15 @@ class AwsConfig:
     role: AssumedRole | None = None
     prefix: str = ""
     endpoint: str = ""
+
+    @property
+    def credential(self) -> KeyRef | ServiceAccount | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        match self.login:
+            case KeysLogin(_, proof) | TenantLogin(proof):
+                return proof
+            case OwnLogin():
+                return None
 
     @property
     def references(self) -> frozenset[KeyRef]:

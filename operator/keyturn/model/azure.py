@@ -91,6 +91,15 @@ class AzureConfig:
         return isinstance(self.login, ManagedLogin | OwnLogin)
 
     @property
+    def credential(self) -> KeyRef | ServiceAccount | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        match self.login:
+            case SecretLogin(_, proof) | CertificateLogin(_, proof) | TenantLogin(proof):
+                return proof
+            case ManagedLogin() | OwnLogin():
+                return None
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret that the log-in needs."""
         found: tuple[object, ...]

@@ -20,6 +20,11 @@ class DatabaseConfig:
     other: OtherDatabase | None = None
 
     @property
+    def credential(self) -> KeyRef | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        return self.other.url if self.other else None
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret that is needed to open it."""
         return frozenset((self.other.url, self.other.key)) if self.other else frozenset()

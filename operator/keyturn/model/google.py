@@ -95,6 +95,18 @@ class GoogleConfig:
     location: str = ""
 
     @property
+    def credential(self) -> KeyRef | ServiceAccount | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        match self.login:
+            case KeyLogin(proof) | FederatedLogin(proof) | ClusterLogin(proof) | AwsLogin(secret=proof):
+                return proof
+            case ConfigLogin() | FileLogin() | AmbientLogin():
+                # Who gives a token to whoever asks is nobody's own.
+                return None
+            case other:
+                assert_never(other)
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret or ConfigMap that the log-in needs."""
         match self.login:

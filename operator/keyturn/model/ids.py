@@ -37,16 +37,30 @@ class Kind(StrEnum):
         return self is not Kind.CLUSTER_SECRET_PROVIDER
 
 
+READER: Final = "*"
+"""Stands where a name is left open: it is that of the namespace that reads, which can never be called so."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectRef:
     """One object of ours by name; it says nothing of which incarnation (that is its uid).
 
-    ``namespace`` is empty for cluster-scoped kinds.
+    ``namespace`` is empty for cluster-scoped kinds, but for a provider whose log-in is that of whoever reads: with a namespace
+    it is that provider as this namespace reads by it, and shares nothing with what others do.
     """
 
     kind: Kind
     namespace: str
     name: str
+
+    @property
+    def reader(self) -> str:
+        """The namespace for which alone a provider of the cluster is meant; '' for everything else."""
+        return "" if self.kind.is_namespaced else self.namespace
+
+    def holds(self, other: "ObjectRef") -> bool:
+        """Whether ``other`` is this object, or this object as some namespace reads by it."""
+        return (self.kind, self.name) == (other.kind, other.name) and self.namespace in ("", other.namespace)
 
     def __str__(self) -> str:
         if not self.name:

@@ -24,6 +24,13 @@ class KubernetesConfig:
     via: ServiceAccount | OtherCluster
 
     @property
+    def credential(self) -> KeyRef | ServiceAccount | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        if isinstance(self.via, ServiceAccount):
+            return self.via
+        return self.via.login.key if isinstance(self.via.login, KeyPair) else self.via.login
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret or ConfigMap that the log-in or the connection needs."""
         if isinstance(self.via, ServiceAccount):

@@ -1,11 +1,12 @@
 """Our own objects as the cache holds them: parsed once when they arrive, read by every step after that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import API_VERSION, Kind, ObjectRef, SecretRef
 from keyturn.model.order import Order, ProviderOrder
 from keyturn.model.plan import Owner
+from keyturn.model.reader import Reader
 from keyturn.model.status import ProviderStatus, Status
 
 
@@ -49,6 +50,17 @@ class ProviderObject:
     deleting: bool
     order: ProviderOrder | Rejected
     status: ProviderStatus
+
+    @property
+    def is_per_reader(self) -> bool:
+        """Whether it logs in for each namespace that reads in another way, so that it can be used as `read_by` one alone."""
+        return isinstance(self.order, ProviderOrder) and self.order.is_per_reader
+
+    def read_by(self, reader: Reader) -> "ProviderObject":
+        """The provider for this reader: itself, where the log-in is the same for all. Raises `Unavailable`."""
+        if not isinstance(self.order, ProviderOrder) or not self.order.is_per_reader:
+            return self
+        return replace(self, ref=replace(self.ref, namespace=reader.namespace), order=self.order.read_by(reader))
 
     def is_same_order(self, other: "ProviderObject") -> bool:
         """Whether the two are one incarnation with one spec."""

@@ -4,7 +4,7 @@ Defaults are applied here, not in the schema: the API server must never rewrite 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +15,7 @@ from keyturn.model.google import GoogleConfig
 from keyturn.model.ids import DEFAULT_PROVIDER, KeyRef, Kind, ObjectRef
 from keyturn.model.kubernetes import KubernetesConfig
 from keyturn.model.material import SourceRef
+from keyturn.model.reader import Reader, as_read_by, depends_on_reader
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
 
@@ -164,18 +165,29 @@ class FakeConfig:
     data: Mapping[SourceRef, Sensitive]
 
 
-_WithLogin = VaultConfig | KubernetesConfig | DatabaseConfig | AzureConfig | AwsConfig | GoogleConfig
-ProviderConfig = EnvConfig | FileConfig | FakeConfig | _WithLogin
+ConfigWithLogin = VaultConfig | KubernetesConfig | DatabaseConfig | AzureConfig | AwsConfig | GoogleConfig
+ProviderConfig = EnvConfig | FileConfig | FakeConfig | ConfigWithLogin
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderOrder:
-    """A provider object's spec. ``admissions`` empty = every namespace (only for the cluster kind)."""
+    """A provider object's spec. ``admissions`` empty = every namespace (only for the cluster kind).
+
+    ``is_per_reader``: its log-in is left open until it is known which namespace reads. Found once: it is asked for in every sync.
+    """
 
     config: ProviderConfig
     access: Access = Access.READ_ONLY
     admissions: tuple[Admission, ...] = ()
     controller_class: str = ""
+    is_per_reader: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_per_reader", depends_on_reader(self.config))
+
+    def read_by(self, reader: Reader) -> "ProviderOrder":
+        """The order for this reader, with nothing left open. Raises `Unavailable`."""
+        return replace(self, config=as_read_by(self.config, reader))
 
     @property
     def is_open(self) -> bool:
@@ -185,4 +197,4 @@ class ProviderOrder:
     @property
     def references(self) -> frozenset[KeyRef]:
         """What in Secrets and ConfigMaps the provider needs to log in: it follows their changes."""
-        return self.config.references if isinstance(self.config, _WithLogin) else frozenset()
+        return self.config.references if isinstance(self.config, ConfigWithLogin) else frozenset()

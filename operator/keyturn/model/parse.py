@@ -19,6 +19,7 @@ from keyturn.model.order import (
     ENV_PREFIX,
     Access,
     Admission,
+    ConfigWithLogin,
     CreationPolicy,
     Decoding,
     DeletionPolicy,
@@ -40,7 +41,7 @@ from keyturn.model.parse_azure import parse_azure
 from keyturn.model.parse_database import parse_database
 from keyturn.model.parse_google import parse_google
 from keyturn.model.parse_kubernetes import parse_kubernetes
-from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.parse_refs import NOT_BUILT, check_steering
 from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs import ManagedSecretSpec
@@ -102,8 +103,11 @@ def parse_provider(kind: Kind, spec: object, namespace: str = "", *, strict: boo
     model = ClusterSecretProviderSpec if kind is Kind.CLUSTER_SECRET_PROVIDER else SecretProviderSpec
     wish = model.read(spec, kind=kind, strict=strict)
     conditions = (wish.conditions or ()) if isinstance(wish, ClusterSecretProviderSpec) else ()
+    config = _config(wish.provider.member, namespace)
+    if isinstance(config, ConfigWithLogin):
+        check_steering(f"spec.provider.{wish.provider.member_name}", config.credential, config.references)
     return ProviderOrder(
-        config=_config(wish.provider.member, namespace),
+        config=config,
         access=Access(wish.access or Access.READ_ONLY),
         admissions=tuple(_admission(f"spec.conditions[{i}]", condition) for i, condition in enumerate(conditions)),
         controller_class=wish.controller_class or "",

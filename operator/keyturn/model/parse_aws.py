@@ -6,7 +6,8 @@ from typing import Final
 
 from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin, is_role
 from keyturn.model.errors import Rejected
-from keyturn.model.parse_refs import NOT_BUILT, key_ref, service_account
+from keyturn.model.ids import READER
+from keyturn.model.parse_refs import key_ref, service_account
 from keyturn.model.specs_aws import AwsAuth, AwsSecretRef, AwsSecretsManager, AwsTag
 from keyturn.model.specs_types import ServiceAccountRef
 
@@ -20,7 +21,7 @@ _TAG: Final = re.compile(r"[\w .:/=+@-]*")
 
 
 def parse_aws(spec: AwsSecretsManager, namespace: str) -> AwsConfig:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
     if not _REGION.fullmatch(spec.region):
         raise Rejected(f"{FIELD}.region: is no region of AWS; write it as in eu-west-1")
     if spec.role is not None and not is_role(spec.role):
@@ -29,14 +30,14 @@ def parse_aws(spec: AwsSecretsManager, namespace: str) -> AwsConfig:
         raise Rejected(f"{FIELD}.prefix: has characters that no name of a secret has; use letters, digits and /_+=.@- alone")
     return AwsConfig(
         region=spec.region,
-        login=_login(spec.auth, spec.role, namespace),
+        login=_login(spec.auth, namespace),
         role=_role(spec),
         prefix=spec.prefix or "",
         endpoint=(spec.endpoint or "").rstrip("/"),
     )
 
 
-def _login(auth: AwsAuth | None, role: str | None, namespace: str) -> AwsLogin:
+def _login(auth: AwsAuth | None, namespace: str) -> AwsLogin:
     match auth and (auth.secret_ref or auth.service_account_ref):
         case AwsSecretRef(access_key_id=key_id, secret_access_key=secret, session_token=token):
             field = f"{FIELD}.auth.secretRef"
@@ -48,9 +49,6 @@ def _login(auth: AwsAuth | None, role: str | None, namespace: str) -> AwsLogin:
         case ServiceAccountRef() as account:
             return TenantLogin(service_account(f"{FIELD}.auth.serviceAccountRef", account, namespace))
         case _:
-            if role is not None:
-                # Whoever may write a ManagedSecret would read by it what its trust policy meant for others.
-                raise Rejected(f"{FIELD}.role: a role that the operator's own identity assumes {NOT_BUILT}; add auth, or remove role")
             return OwnLogin()
 
 
@@ -58,6 +56,9 @@ def _role(spec: AwsSecretsManager) -> AssumedRole | None:
     """The role to assume. A ServiceAccount without one in its annotations is this one by its token, as `AssumedRole` says."""
     if spec.role is None:
         return None
+    if spec.auth is None:
+        # Whoever may write a ManagedSecret would read by it what its trust policy meant for others.
+        return AssumedRole(spec.role, READER, _tags(spec.session_tags or ()))
     if spec.external_id is not None and not _EXTERNAL_ID.fullmatch(spec.external_id):
         raise Rejected(f"{FIELD}.externalID: has characters that AWS does not take in one; use letters, digits and _+=,.@:/- alone")
     return AssumedRole(spec.role, spec.external_id or "", _tags(spec.session_tags or ()))

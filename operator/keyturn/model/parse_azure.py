@@ -26,7 +26,7 @@ _NO_AUTH: Final = AzureAuth.model_construct()
 
 
 def parse_azure(spec: AzureKeyVault, namespace: str) -> AzureConfig:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
     environment = spec.environment or "PublicCloud"
     return AzureConfig(_vault(spec.vault_url, environment), _login(spec, namespace), environment)
 

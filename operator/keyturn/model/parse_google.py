@@ -30,7 +30,7 @@ _PROVIDER: Final = "//iam.googleapis.com/projects/NUMBER/locations/global/worklo
 
 
 def parse_google(spec: GoogleSecretManager, namespace: str) -> GoogleConfig:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
     if not is_project(spec.project_id):
         raise Rejected(f"{FIELD}.projectID: is no id or number of a project; write it as `gcloud projects list` shows it")
     if spec.location is not None and not is_location(spec.location):

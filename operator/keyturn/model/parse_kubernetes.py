@@ -12,7 +12,7 @@ FIELD: Final = "spec.provider.kubernetes"
 
 
 def parse_kubernetes(spec: Kubernetes, namespace: str) -> KubernetesConfig:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
     if spec.server is not None:
         return KubernetesConfig(spec.remote_namespace, _other(spec.server, spec.auth, namespace))
     if spec.auth.service_account is None:

@@ -5,20 +5,26 @@ The one place that says whose namespace a reference means.
 
 import base64
 import binascii
+from collections.abc import Collection
 from typing import Final
 
 from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.ids import READER, Carrier, KeyRef
+from keyturn.model.reader import is_readers
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_google import ConfigMapRef, SecretRef
 from keyturn.model.specs_types import CAProvider, SecretKeyRef, ServiceAccountRef
 from keyturn.model.tenant import ServiceAccount
 
+OWN: Final = "the operator's own identity, or whose token it is given"
 NOT_BUILT: Final = "is not available in this version of Keyturn"
 
 
 def key_ref(field: str, ref: SecretKeyRef | CAProvider, namespace: str, default: str = "") -> KeyRef:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs or are `READER`'s.
+
+    Raises `Rejected`.
+    """
     carrier = Carrier(ref.type) if isinstance(ref, CAProvider) else Carrier.SECRET
     if not (key := ref.key or default):
         raise Rejected(f"{field}.key: is needed; name the key of the Secret that holds it")
@@ -45,9 +51,19 @@ def authority(field: str, bundle: str | None, provider: CAProvider | None, names
     return key_ref(f"{field}.caProvider", provider, namespace, "ca.crt") if provider else None
 
 
+def check_steering(field: str, credential: KeyRef | ServiceAccount | None, references: Collection[KeyRef]) -> None:
+    """Raises `Rejected` where who reads would say where, or as whom, a credential logs in that is not its own; None is nobody's."""
+    if is_readers(credential):
+        return
+    for each in sorted(references):
+        if is_readers(each):
+            raise Rejected(
+                f"{field}: the {each.carrier} {each.name} of whoever reads would steer the log-in by {credential or OWN};"
+                " name its namespace too, or leave out that of the credential"
+            )
+
+
 def _namespace(field: str, named: str | None, own: str) -> str:
     if own and named not in (None, own):
         raise Rejected(f"{field}.namespace: a SecretProvider reads its own namespace only; remove it")
-    if not (where := own or named or ""):
-        raise Rejected(f"{field}.namespace: a log-in of the ManagedSecret's own namespace {NOT_BUILT}; name a namespace")
-    return where
+    return own or named or READER

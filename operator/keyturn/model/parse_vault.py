@@ -14,7 +14,7 @@ FIELD: Final = "spec.provider.hashicorpVault"
 
 
 def parse_vault(spec: HashicorpVault, namespace: str) -> VaultConfig:
-    """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs. Raises `Rejected`."""
+    """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
     login = _login(spec.auth, namespace)
     config = VaultConfig(
         server=spec.server.rstrip("/"),

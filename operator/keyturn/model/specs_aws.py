@@ -56,7 +56,8 @@ class AwsSecretsManager(Spec):
 
     role: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
     """ARN of a role to assume with the credentials of auth. Beside serviceAccountRef: on top of the role in the
-    ServiceAccount's annotation; where there is none, the role that its token is exchanged for."""
+    ServiceAccount's annotation; where there is none, the role that its token is exchanged for. Without auth the operator
+    itself assumes it, for each namespace apart, with an external id that names the namespace."""
 
     external_id: Annotated[str, Field(min_length=2, max_length=1224)] | None = Field(default=None, alias="externalID")
     """External id for assuming the role, not for exchanging a token for it. Needs auth: under the operator's own identity it is

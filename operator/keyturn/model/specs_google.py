@@ -46,8 +46,8 @@ class ConfigMapRef(Spec):
     """Key within it."""
 
     namespace: NamespaceName | None = None
-    """Namespace of the ConfigMap, for a ClusterSecretProvider only. A SecretProvider always means its own namespace and must
-    leave it out."""
+    """Namespace of the ConfigMap, for a ClusterSecretProvider, which has to name it. A SecretProvider always means its own
+    namespace and must leave it out."""
 
     rules = SecretKeyRef.rules
 
@@ -59,8 +59,8 @@ class SecretRef(Spec):
     """Name of the Secret."""
 
     namespace: NamespaceName | None = None
-    """Namespace of the Secret, for a ClusterSecretProvider only. A SecretProvider always means its own namespace and must
-    leave it out."""
+    """Namespace of the Secret, for a ClusterSecretProvider only. Left out: the namespace of the ManagedSecret that is being
+    synced. A SecretProvider always means its own namespace and must leave it out."""
 
     rules = SecretKeyRef.rules
 

@@ -186,6 +186,12 @@ class Provider(Spec):
         found: Member = next(member for name in _MEMBERS if (member := getattr(self, name)) is not None)
         return found
 
+    @property
+    def member_name(self) -> str:
+        """What that one is called in the API."""
+        name = next(name for name in _MEMBERS if getattr(self, name) is not None)
+        return str(type(self).model_fields[name].alias)
+
 
 def _is_only_read(provider: Provider) -> bool:
     """Whether Keyturn has no way to write there, whoever allows it."""

@@ -128,8 +128,8 @@ class CAProvider(Spec):
     """Key within it, holding PEM. Default: ca.crt."""
 
     namespace: NamespaceName | None = None
-    """Namespace of the object, for a ClusterSecretProvider only. A SecretProvider always means its own namespace and must
-    leave it out."""
+    """Namespace of the object, for a ClusterSecretProvider only. Left out: the namespace of the ManagedSecret that is being
+    synced, where the credential is of that namespace too. A SecretProvider always means its own namespace and must leave it out."""
 
     rules = SecretKeyRef.rules
 

@@ -64,6 +64,8 @@ REASONS: Mapping[str, Reason] = {
     "AuditUnavailable": Reason(_R, 5, "Bring the audit database back; nothing is changed without it."),
 }
 
+WELL = frozenset({"Valid", "CheckedPerNamespace"})
+"""The reasons of a provider that is Ready: by a log-in, or because each namespace logs in for itself."""
 DENIALS = frozenset({"AccessDenied", "AuthFailed"})
 OUTAGES = frozenset({"ProviderUnavailable", "Throttled", "ProviderNotReady"})
 

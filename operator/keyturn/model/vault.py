@@ -66,6 +66,15 @@ class VaultConfig:
     client: KeyPair | None = None
 
     @property
+    def credential(self) -> KeyRef | ServiceAccount | None:
+        """What proves who logs in, beside which all else only says where and as whom; None is the operator itself."""
+        match self.login:
+            case TokenLogin(proof) | JwtLogin(_, _, proof) | AppRoleLogin(_, _, proof) | UserPassLogin(_, _, proof):
+                return proof
+            case CertLogin(_, pair):
+                return pair.key
+
+    @property
     def references(self) -> frozenset[KeyRef]:
         """Every key of a Secret or ConfigMap that the log-in or the connection needs."""
         # No set yet: a bundle that stands in the spec has no hash.

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from keyturn.model.errors import KeyturnError, NotFound, ProviderError, Unavailable
-from keyturn.model.ids import ObjectRef
+from keyturn.model.ids import KeyRef, ObjectRef
 from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.model.order import FileConfig, ProviderOrder
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.vault import TokenLogin, VaultConfig
 from keyturn.ports import Provider
 from keyturn.testing.records import Tape
 
@@ -101,23 +102,35 @@ class FakeSourceProvider:
 
 @dataclass(slots=True)
 class FakeProviderSource:
-    """The port `Providers`: the path of a file provider's spec names the `FakeSource`."""
+    """The port `Providers`: the path of a file provider's spec names the `FakeSource`, or the Secret with the token of a Vault's.
+
+    ``followed`` are the Secrets on behalf of each provider object.
+    """
 
     tape: Tape
     sources: dict[str, FakeSource] = field(default_factory=dict)
     opened: list[FakeSourceProvider] = field(default_factory=list)
+    followed: dict[ObjectRef, frozenset[KeyRef]] = field(default_factory=dict)
     wrap: Callable[[Provider], Provider] = lambda provider: provider
 
     def open(self, order: ProviderOrder, ref: ObjectRef) -> Provider:
-        _ = ref
-        config = order.config
-        assert isinstance(config, FileConfig), "the fake knows providers with a file config alone"
-        source = self.sources.setdefault(config.path, FakeSource())
+        name = _name_of(order)
+        source = self.sources.setdefault(name, FakeSource())
         if source.refused is not None:
             raise source.refused
-        made = FakeSourceProvider(config.path, source, self.tape)
+        self.followed[ref] = frozenset() if order.is_per_reader else order.references
+        made = FakeSourceProvider(name, source, self.tape)
         self.opened.append(made)
         return self.wrap(made)
 
     def forget(self, ref: ObjectRef) -> None:
-        _ = ref
+        self.followed.pop(ref, None)
+
+
+def _name_of(order: ProviderOrder) -> str:
+    match order.config:
+        case FileConfig(path):
+            return path
+        case VaultConfig(login=TokenLogin(token)):
+            return str(token)
+    raise AssertionError("the fake knows a file provider, and a Vault with a token, alone")

@@ -23,8 +23,9 @@ from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
 from keyturn.decide.judge import Patience
 from keyturn.flow.check import look_again, wake_users
 from keyturn.flow.leading import begin_term, end_term, is_default_open
-from keyturn.flow.refresher import CACHE_BYTES, Refresher
+from keyturn.flow.refresher import Refresher
 from keyturn.flow.settle import settle
+from keyturn.flow.space import CACHE_BYTES
 from keyturn.flow.workers import work
 from keyturn.flow.workqueue import Lane, WorkQueue
 from keyturn.flow.world import KeyHolder, World
@@ -108,6 +109,7 @@ class Stage:
             started=self.clock.now(),
             controller_class=self.controller_class,
             fingerprint=KeyHolder(self.key, ""),
+            cluster_id=lambda: "uid-of-kube-system",
         )
         self.world.refresher.on_turn = partial(look_again, world=self.world)
         self.refit(self.world)

@@ -7,8 +7,11 @@ import pytest
 
 from builders import CHANGED, THEN, condition, desired, entry, live, managed, order, provider, synced
 from keyturn.decide import summary
-from keyturn.model.order import RefreshPolicy
+from keyturn.model.ids import READER, Carrier, KeyRef, Kind
+from keyturn.model.objects import ProviderObject
+from keyturn.model.order import ProviderOrder, RefreshPolicy
 from keyturn.model.status import REASONS, Condition, Polarity, Status
+from keyturn.model.vault import TokenLogin, VaultConfig
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STAMP = "2026-03-01T12:00:00Z"
@@ -195,6 +198,35 @@ def test_what_changes_at_a_provider_is_said_at_once(change: str) -> None:
     }[change]()
     assert changed != of.status
     assert changed.last_check == "2026-03-01T12:00:01Z"
+
+
+def per_reader() -> ProviderObject:
+    """A provider that is logged in to by each namespace apart."""
+    token = KeyRef(Carrier.SECRET, READER, "token", "token")
+    return provider(kind=Kind.CLUSTER_SECRET_PROVIDER, order=ProviderOrder(VaultConfig("https://vault.test", TokenLogin(token))))
+
+
+def test_a_provider_without_a_log_in_of_its_own_is_ready_without_a_sign_of_life() -> None:
+    of = per_reader()
+    status = checked(of)
+    assert [(c.type, c.status, c.reason) for c in status.conditions] == [("Ready", "True", "CheckedPerNamespace")]
+    assert status.last_check == ""
+    assert checked(replace(of, status=status), now=NOW + timedelta(days=1)) == status
+
+
+def test_a_provider_that_each_logs_in_to_for_itself_from_now_on_has_no_sign_of_life_any_more() -> None:
+    former = checked(provider(kind=Kind.CLUSTER_SECRET_PROVIDER), caps=("GET",))
+    status = checked(replace(per_reader(), generation=2, status=former), now=NOW + timedelta(seconds=1))
+    assert (status.last_check, status.capabilities) == ("", ())
+    assert status.conditions[0].since == former.conditions[0].since, "it was Ready, and is"
+
+
+def test_a_provider_that_nobody_can_open_is_not_ready_whoever_would_log_in() -> None:
+    status = checked(per_reader(), "InvalidSpec")
+    assert [(c.type, c.status, c.reason) for c in status.conditions] == [
+        ("Ready", "False", "InvalidSpec"),
+        ("Stalled", "True", "InvalidSpec"),
+    ]
 
 
 def test_a_provider_that_fails_keeps_one_abnormal_condition() -> None:

@@ -40,7 +40,7 @@ VAULT = ProviderRef(Kind.SECRET_PROVIDER, "vault")
 def parse(kind: Kind, spec: object, *, strict: bool = True) -> Order | ProviderOrder:
     if kind is Kind.MANAGED_SECRET:
         return parse_managed_secret("app", spec, strict=strict)
-    return parse_provider(kind, spec, strict=strict)
+    return parse_provider(kind, spec, "shop" if kind is Kind.SECRET_PROVIDER else "", strict=strict)
 
 
 def refusal(kind: Kind, spec: object) -> str:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from keyturn.model.aws import AssumedRole, AwsConfig, KeysLogin, OwnLogin, TenantLogin
-from keyturn.model.errors import Rejected
-from keyturn.model.ids import Carrier, KeyRef, Kind
+from keyturn.model.errors import Rejected, Unavailable
+from keyturn.model.ids import READER, Carrier, KeyRef, Kind
 from keyturn.model.order import ProviderOrder
 from keyturn.model.parse import parse_provider
-from keyturn.model.parse_refs import NOT_BUILT
+from keyturn.model.reader import Reader
 from keyturn.model.tenant import ServiceAccount
 
 ROLE = "arn:aws:iam::123456789012:role/teams/shop"
@@ -96,6 +96,31 @@ def test_what_would_reach_too_far_or_is_not_built_is_refused(spec: dict[str, Any
     assert says in str(refused.value)
 
 
-def test_no_role_is_assumed_by_the_operators_own_identity() -> None:
-    with pytest.raises(Rejected, match=NOT_BUILT):
-        parse(home="", role=ROLE)
+def test_a_role_that_the_operator_assumes_is_assumed_for_one_reader_at_a_time() -> None:
+    order = parse(home="", role=ROLE, sessionTags=[{"key": "team", "value": "shop"}])
+    assert order.config == AwsConfig("eu-west-1", OwnLogin(), AssumedRole(ROLE, READER, (("team", "shop"),)))
+    assert order.is_per_reader
+    config = order.read_by(Reader("shop", "1f-uid")).config
+    assert config == AwsConfig("eu-west-1", OwnLogin(), AssumedRole(ROLE, "keyturn/1f-uid/shop", (("team", "shop"),)))
+
+
+def test_without_the_clusters_uid_no_role_is_assumed_for_anybody() -> None:
+    with pytest.raises(Unavailable, match="the uid of the namespace kube-system"):
+        parse(home="", role=ROLE).read_by(Reader("shop"))
+
+
+@pytest.mark.parametrize("spec", [{"externalID": "keyturn/1f-uid/bank"}, {"endpoint": "https://vpce.example.com"}], ids=str)
+def test_nobody_chooses_the_external_id_under_the_operators_own_identity_nor_where_that_goes(spec: dict[str, str]) -> None:
+    with pytest.raises(Rejected, match="externalID and endpoint need auth"):
+        parse(home="", role=ROLE, **spec)
+
+
+@pytest.mark.parametrize("spec", [{}, {"role": ROLE}], ids=str)
+def test_a_tenant_never_has_the_operators_own_identity(spec: dict[str, str]) -> None:
+    with pytest.raises(Rejected, match="auth is needed in a SecretProvider"):
+        parse(**spec)
+
+
+def test_no_external_id_that_is_written_stands_for_another() -> None:
+    with pytest.raises(Rejected, match=r"externalID: has characters"):
+        parse(auth=KEYS, role=ROLE, externalID="**")

@@ -9,7 +9,6 @@ from keyturn.model.errors import Rejected
 from keyturn.model.ids import Carrier, KeyRef, Kind
 from keyturn.model.order import ProviderOrder
 from keyturn.model.parse import parse_provider
-from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.tenant import ServiceAccount
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
@@ -133,7 +132,6 @@ def test_a_vault_is_one_host_of_its_cloud(url: str, environment: str | None, vau
         ({"tenantId": ".."}, "shop", "tenantId: is no id and no domain of a tenant"),
         ({"authSecretRef": PRINCIPAL | {"clientId": {"name": "login"}}}, "shop", "authSecretRef.clientId.key: is needed"),
         ({"authSecretRef": PRINCIPAL | {"clientCertificate": ref("pem")}}, "shop", "either clientSecret or clientCertificate"),
-        ({}, "", f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}"),
         ({"authSecretRef": PRINCIPAL, "authType": "ManagedIdentity"}, "", "authSecretRef: ManagedIdentity takes no client secret"),
         ({"serviceAccountRef": {"name": "reader"}}, "shop", "serviceAccountRef needs authType WorkloadIdentity"),
     ],

@@ -135,9 +135,3 @@ def test_what_is_none_of_googles_or_would_lead_elsewhere_is_refused_with_its_fie
 ) -> None:
     with pytest.raises(Rejected, match=says):
         parse(auth, **more)
-
-
-@pytest.mark.parametrize("auth", [KEY, federated(), of_cluster(), CONFIG, AWS])
-def test_a_cluster_providers_references_name_their_namespace(auth: dict[str, Any]) -> None:
-    with pytest.raises(Rejected, match=r"namespace: a log-in of the ManagedSecret's own namespace"):
-        parse(auth, home="")

@@ -10,7 +10,6 @@ from keyturn.model.ids import Carrier, KeyPair, KeyRef, Kind
 from keyturn.model.kubernetes import KubernetesConfig, OtherCluster
 from keyturn.model.order import ProviderOrder
 from keyturn.model.parse import parse_provider
-from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
 
@@ -70,8 +69,6 @@ def test_another_cluster_has_a_credential_in_a_secret(
         ({"serviceAccount": {"name": "reader"}}, {"url": URL}, "shop", "no token of a ServiceAccount is sent to an address"),
         (TOKEN, None, "shop", "auth.serviceAccount is for this cluster"),
         ({"serviceAccount": {"name": "reader", "namespace": "other"}}, None, "shop", "namespace"),
-        ({"serviceAccount": {"name": "reader"}}, None, "", f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}"),
-        (TOKEN, {"url": URL}, "", f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}"),
         (TOKEN, {"url": URL, "caBundle": "%%"}, "shop", "caBundle"),
         ({}, None, "shop", "exactly one of cert, token and serviceAccount"),
         (TOKEN | CERT, {"url": URL}, "shop", "exactly one of cert, token and serviceAccount"),

@@ -9,7 +9,6 @@ import pytest
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import Carrier, KeyPair, KeyRef, Kind
 from keyturn.model.parse import parse_provider
-from keyturn.model.parse_refs import NOT_BUILT
 from keyturn.model.parse_vault import parse_vault
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_vault import HashicorpVault, VaultAuth
@@ -148,7 +147,6 @@ def test_the_cluster_kind_refers_to_the_namespaces_that_it_names() -> None:
 
 NO_KEY = "is needed; name the key of the Secret that holds it"
 OWN = "a SecretProvider reads its own namespace only; remove it"
-WHERE = f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}; name a namespace"
 
 
 @pytest.mark.parametrize(
@@ -161,22 +159,10 @@ WHERE = f"a log-in of the ManagedSecret's own namespace {NOT_BUILT}; name a name
         ({"auth": {"userPass": {"username": "j", "secretRef": {"name": "a"}}}}, "shop", f"auth.userPass.secretRef.key: {NO_KEY}"),
         ({"auth": {"tokenSecretRef": SECRET | {"namespace": "other"}}}, "shop", f"auth.tokenSecretRef.namespace: {OWN}"),
         ({"caProvider": {"type": "Secret", "name": "ca", "namespace": "other"}}, "shop", f"caProvider.namespace: {OWN}"),
-        ({"auth": {"tokenSecretRef": SECRET}}, "", f"auth.tokenSecretRef.namespace: {WHERE}"),
-        ({"auth": {"kubernetes": {"role": "r", "secretRef": SECRET}}}, "", f"auth.kubernetes.secretRef.namespace: {WHERE}"),
-        (
-            {"auth": {"cert": {"clientCert": SECRET, "secretRef": SECRET | {"namespace": "a"}}}},
-            "",
-            f"auth.cert.clientCert.namespace: {WHERE}",
-        ),
         (
             {"auth": {"kubernetes": {"role": "r", "serviceAccountRef": {"name": "s", "namespace": "other"}}}},
             "shop",
             f"auth.kubernetes.serviceAccountRef.namespace: {OWN}",
-        ),
-        (
-            {"auth": {"jwt": {"kubernetesServiceAccountToken": {"serviceAccountRef": {"name": "s"}}}}},
-            "",
-            f"auth.jwt.kubernetesServiceAccountToken.serviceAccountRef.namespace: {WHERE}",
         ),
         ({"caBundle": "no base64!"}, "shop", "caBundle: is not base64; encode the PEM text once more"),
         (
