@@ -1,6 +1,7 @@
 """One ClusterSecretProvider, by which each namespace logs in for itself: on a real API server and a real OpenBao."""
 
 import base64
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -215,7 +216,8 @@ async def test_a_role_of_the_operators_own_is_assumed_by_an_external_id_of_this_
     async with account() as aws:
         await aws.put("db", value := own_shop.value())
         aws.front.sts.roles[role] = Role({USER}, external_id=f"keyturn/{cluster}/{own_shop.namespace}")
-        keys = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+        there = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        keys = there | {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
         with Operator(own_home, tmp_path, settings=keys) as running:
             # Its environment has the keys.
             canary.watch_operator(running.log_file, running.health_url, environ=False)

@@ -148,20 +148,23 @@ async def test_who_failed_is_tried_again_as_soon_as_another_of_its_namespace_get
     await working(stage, "shop", "bank")
     stage.cluster.put(managed("daily", wanting("user", target="daily", interval_s=86_400.0)))
     await stage.quiet()
-    of(stage, "shop").down = failure
+    of(stage, "shop").down = of(stage, "bank").down = failure
     of(stage, "shop").values["user"] = "kt-canary-2"
     await stage.passes(1)
+    stage.cluster.edit(msec(namespace="bank"), reconcile_token="now")
     stage.cluster.edit(msec("daily"), reconcile_token="now")  # has it read at once
     await stage.until_time(lambda: stage.world.memories[msec("daily")].attempts >= 3, 200)
     await stage.passes(1.5)  # for so long a failure is everybody's
     of(stage, "shop").down = None
-    looked = len(stage.counts.outcomes)
+    looked, asked = len(stage.counts.outcomes), len(of(stage, "bank").calls)
+    assert stage.world.memories[msec(namespace="bank")].attempts
     stage.cluster.edit(msec(), reconcile_token="now")
     before = stage.clock.now()
     await stage.until(lambda: stage.data(target_ref("daily")) == {"user": "kt-canary-2"})
     assert stage.clock.now() == before
     await stage.quiet()
-    assert len(stage.counts.outcomes) <= looked + 3, "nobody of another namespace"
+    assert len(stage.counts.outcomes) <= looked + 3
+    assert len(of(stage, "bank").calls) == asked, "nobody of another namespace"
 
 
 @staged
@@ -179,6 +182,7 @@ async def test_a_first_answer_wakes_nobody(stage: Stage) -> None:
 async def test_an_outage_is_stale_after_its_time_also_for_one_that_was_never_checked(stage: Stage) -> None:
     stage.providers.wrap = partial(Guard, clock=asyncio.get_running_loop().time)
     await working(stage, "shop", "bank")
+    await stage.passes(600)  # what counts is when it was last read, and not when the operator began
     of(stage, "shop").down = Unavailable("no connection")
     await stage.passes(200)
     assert reason(stage, "shop") == "Synced"
