@@ -1,5 +1,6 @@
 """The CRDs in crds/ are what the models give, and keep the rules that all our schemas keep."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from keyturn.cli.crds import crds
 from keyturn.kube.crds import HASH_ANNOTATION, crd, file_name, schema, schema_hash
 from keyturn.model.ids import Kind
+from keyturn.model.parse_refs import NOT_BUILT
+from manifests.slips import SLIPS, Slip
 
 ROOT = Path(__file__).parents[2]
 STATUS_DEFAULT = {"observedGeneration": -1}
@@ -76,6 +79,33 @@ def _is_bounded(node: Node) -> bool:
             return "properties" in node or "maxProperties" in node
         case _:
             return True
+
+
+@kinds
+def test_a_reference_that_may_leave_out_its_key_says_which_one_is_meant(kind: Kind) -> None:
+    references = {path: node for path, node in nodes(schema(kind)) if node.get("properties", {}).keys() == {"name", "key", "namespace"}}
+    loose = {path: node for path, node in references.items() if "key" not in node["required"]}
+
+    assert [path for path, node in loose.items() if "Default key: " not in node["description"]] == []
+    assert [path for path, node in references.items() if path not in loose and "Default key: " in node["description"]] == []
+    assert kind is Kind.MANAGED_SECRET or (len(references) > 20 and len(loose) > 5)
+
+
+def described(node: Node, path: str) -> str:
+    """All that `kubectl explain` prints on the way to a field."""
+    told = []
+    for step in re.findall(r"[^.\[\]]+", path):
+        node = node["items"] if step.isdecimal() else node["properties"].get(step) or node["additionalProperties"]
+        told.append(node.get("description", ""))
+        if "additionalProperties" in node:
+            break
+    return " ".join(told)
+
+
+@pytest.mark.parametrize("slip", [slip for slip in SLIPS if NOT_BUILT in slip.says], ids=str)
+def test_explain_says_of_a_field_that_it_is_not_in_this_version(slip: Slip) -> None:
+    told = described(schema(slip.kind)["properties"]["spec"], slip.where or slip.path)
+    assert re.search(r"[Nn]ot in this\s+version", told), told
 
 
 @kinds

@@ -82,6 +82,17 @@ BASES: Mapping[str, tuple[Kind, Json]] = {
             }
         },
     ),
+    "azure certificate": (
+        SP,
+        {
+            "provider": {
+                "azureKeyVault": {
+                    "vaultUrl": "https://shop.vault.azure.net",
+                    "authSecretRef": {"clientId": REF, "tenantId": REF, "clientCertificate": REF},
+                }
+            }
+        },
+    ),
     "azure identity": (
         SP,
         {
@@ -174,6 +185,14 @@ BASES: Mapping[str, tuple[Kind, Json]] = {
     "vault approle": (
         SP,
         {"provider": {"hashicorpVault": {"server": "https://v", "auth": {"appRole": {"roleId": "shop", "secretRef": REF}}}}},
+    ),
+    "vault rolename": (
+        SP,
+        {"provider": {"hashicorpVault": {"server": "https://v", "auth": {"appRole": {"roleRef": REF, "secretRef": REF}}}}},
+    ),
+    "vault userpass": (
+        SP,
+        {"provider": {"hashicorpVault": {"server": "https://v", "auth": {"userPass": {"username": "shop", "secretRef": REF}}}}},
     ),
     "vault kubernetes": (
         SP,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keyturn.model.ids import Kind
-from manifests.bases import BASES, Json
+from manifests.bases import BASES, REF, Json
 
 ABSENT: Final = object()
 
@@ -71,6 +71,11 @@ def unknown_word(base: str, path: str, good: str) -> Case:
 def required(base: str, path: str, good: object) -> Case:
     """A field that must be there."""
     return Case(base, path, good, ABSENT, "Required value", "is required; add it")
+
+
+def no_key(base: str, path: str) -> Case:
+    """A reference to a key of a Secret that has no key by default."""
+    return Case(base, path, REF, {"name": REF["name"]}, "Required value", "is required; add it", f"{path}.key")
 
 
 TOO_LONG = ("may not be more than", "characters; shorten it")

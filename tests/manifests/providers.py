@@ -3,7 +3,7 @@
 from typing import Final
 
 from manifests.bases import GOOGLE_POOL, REF
-from manifests.case import ABSENT, EMPTY, TOO_LONG, Case, required, unknown_word
+from manifests.case import ABSENT, EMPTY, TOO_LONG, Case, no_key, required, unknown_word
 
 _AWS, _AZURE = "provider.awsSecretsManager", "provider.azureKeyVault"
 _GOOGLE, _VAULT = "provider.googleSecretManager", "provider.hashicorpVault"
@@ -71,15 +71,28 @@ CASES: Final[tuple[Case, ...]] = (
         "a SecretProvider reads its own namespace only: remove it",
         where=f"{_AWS}.auth.secretRef.accessKeyID",
     ),
+    *(required("aws", f"{_AWS}.auth.secretRef.{name}.key", "k") for name in ("accessKeyID", "secretAccessKey")),
+    no_key("aws", f"{_AWS}.auth.secretRef.sessionToken"),
     # Azure
     Case("azure", f"{_AZURE}.vaultUrl", "https://a.vault.azure.net/", "https://a.vault.azure.net.b.c", "vaultUrl must be", where=_AZURE),
     Case("azure", f"{_AZURE}.environment", "PublicCloud", "ChinaCloud", "the suffix of the environment's vaults", where=_AZURE),
     Case("azure", f"{_AZURE}.tenantId", "t", ABSENT, "authType ServicePrincipal needs tenantId, and authSecretRef", where=_AZURE),
     Case("azure", f"{_AZURE}.authSecretRef.clientSecret", REF, ABSENT, "either clientSecret or clientCertificate", where=_AZURE),
+    Case(
+        "azure",
+        f"{_AZURE}.authSecretRef.clientCertificate",
+        ABSENT,
+        REF,
+        "clientSecret and clientCertificate exclude each other; keep one",
+        where=f"{_AZURE}.authSecretRef",
+    ),
+    *(no_key("azure", f"{_AZURE}.authSecretRef.{name}") for name in ("clientId", "tenantId", "clientSecret")),
+    no_key("azure certificate", f"{_AZURE}.authSecretRef.clientCertificate"),
     Case("azure", f"{_AZURE}.serviceAccountRef", ABSENT, {"name": "s"}, "needs authType WorkloadIdentity; set it", where=_AZURE),
     Case("azure identity", f"{_AZURE}.serviceAccountRef", {"name": "s"}, ABSENT, "the operator's own identity serves", where=_AZURE),
     # Google
     Case("google", f"{_GOOGLE}.auth", {"workloadIdentity": {"serviceAccountRef": {"name": "s"}}}, ABSENT, "auth is needed", where=_GOOGLE),
+    no_key("google", f"{_GOOGLE}.auth.secretRef.secretAccessKeySecretRef"),
     Case(
         "google",
         f"{_GOOGLE}.auth.workloadIdentity",
@@ -120,6 +133,11 @@ CASES: Final[tuple[Case, ...]] = (
     Case(
         "vault approle", f"{_VAULT}.auth.appRole.roleRef", ABSENT, REF, "exactly one of roleId and roleRef", where=f"{_VAULT}.auth.appRole"
     ),
+    no_key("vault", f"{_VAULT}.auth.tokenSecretRef"),
+    no_key("vault approle", f"{_VAULT}.auth.appRole.secretRef"),
+    no_key("vault rolename", f"{_VAULT}.auth.appRole.roleRef"),
+    no_key("vault jwt", f"{_VAULT}.auth.jwt.secretRef"),
+    no_key("vault userpass", f"{_VAULT}.auth.userPass.secretRef"),
     Case(
         "vault kubernetes",
         f"{_VAULT}.auth.kubernetes.serviceAccountRef",

@@ -6,29 +6,31 @@ The one place that says whose namespace a reference means.
 import base64
 import binascii
 from collections.abc import Collection
-from typing import Final
+from typing import Final, overload
 
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import READER, Carrier, KeyRef
 from keyturn.model.reader import is_readers
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.specs_google import ConfigMapRef, SecretRef
-from keyturn.model.specs_types import CAProvider, SecretKeyRef, ServiceAccountRef
+from keyturn.model.specs_types import CAProvider, NamedKeyRef, SecretKeyRef, ServiceAccountRef
 from keyturn.model.tenant import ServiceAccount
 
 OWN: Final = "the operator's own identity, or whose token it is given"
 NOT_BUILT: Final = "is not available in this version of Keyturn"
 
 
+@overload
+def key_ref(field: str, ref: NamedKeyRef, namespace: str) -> KeyRef: ...
+@overload
+def key_ref(field: str, ref: SecretKeyRef | CAProvider, namespace: str, default: str) -> KeyRef: ...
 def key_ref(field: str, ref: SecretKeyRef | CAProvider, namespace: str, default: str = "") -> KeyRef:
     """``namespace`` is the provider object's own, '' for the cluster kind, whose references name theirs or are `READER`'s.
 
-    Raises `Rejected`.
+    ``default`` is the key of a reference that may leave it out. Raises `Rejected`.
     """
     carrier = Carrier(ref.type) if isinstance(ref, CAProvider) else Carrier.SECRET
-    if not (key := ref.key or default):
-        raise Rejected(f"{field}.key: is needed; name the key of the Secret that holds it")
-    return KeyRef(carrier, _namespace(field, ref.namespace, namespace), ref.name, key)
+    return KeyRef(carrier, _namespace(field, ref.namespace, namespace), ref.name, ref.key or default)
 
 
 def key_of(field: str, carrier: Carrier, ref: ConfigMapRef | SecretRef, key: str, namespace: str) -> KeyRef:

@@ -5,7 +5,7 @@ from typing import Final, assert_never
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import KeyPair, KeyRef
 from keyturn.model.parse_refs import authority, key_ref, service_account
-from keyturn.model.specs_types import SecretKeyRef
+from keyturn.model.specs_types import NamedKeyRef, SecretKeyRef
 from keyturn.model.specs_vault import HashicorpVault, VaultAppRole, VaultAuth, VaultCert, VaultJwt, VaultKubernetes, VaultUserPass
 from keyturn.model.tenant import ServiceAccount
 from keyturn.model.vault import AppRoleLogin, CertLogin, JwtLogin, TokenLogin, UserPassLogin, VaultConfig, VaultLogin
@@ -36,7 +36,7 @@ def parse_vault(spec: HashicorpVault, namespace: str) -> VaultConfig:
 def _login(auth: VaultAuth, namespace: str) -> VaultLogin:
     field = f"{FIELD}.auth"
     match auth.token_secret_ref or auth.app_role or auth.kubernetes or auth.jwt or auth.user_pass or auth.cert:
-        case SecretKeyRef() as token:
+        case NamedKeyRef() as token:
             return TokenLogin(key_ref(f"{field}.tokenSecretRef", token, namespace))
         case VaultAppRole(path=path, role_id=role_id, role_ref=role_ref, secret_ref=secret_ref):
             role = key_ref(f"{field}.appRole.roleRef", role_ref, namespace) if role_ref else role_id or ""

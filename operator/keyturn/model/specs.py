@@ -19,10 +19,11 @@ class Delivery(Spec):
     """How the values stand in the Secret."""
 
     mode: Literal["Plain", "Envelope"] | None = None
-    """Plain: as they are. Envelope: sealed, to be opened only by pods of the listed ServiceAccounts. Default: Plain."""
+    """Plain: as they are. Envelope: sealed, to be opened only by pods of the listed ServiceAccounts; not in this version.
+    Default: Plain."""
 
     service_accounts: list[Subdomain] | None = Field(default=None, max_length=64)
-    """ServiceAccounts of the same namespace whose pods may open the envelopes."""
+    """ServiceAccounts of the same namespace whose pods may open the envelopes; not in this version."""
 
     rules = (
         Rule(
@@ -38,7 +39,8 @@ class Rollout(Spec):
 
     restart: Literal["None", "Auto", "Always"] | None = None
     """None: nothing. Auto: Deployments, StatefulSets and DaemonSets that use the Secret in their environment or by a subPath
-    mount are restarted when its data change. Always: those with plain volume mounts too. Default: None."""
+    mount are restarted when its data change. Always: those with plain volume mounts too. Auto and Always are not in this
+    version. Default: None."""
 
 
 class ManagedSecretSpec(Spec):
@@ -60,7 +62,8 @@ class ManagedSecretSpec(Spec):
         ]
         | None
     ) = None
-    """What kind of secret it is, for rotation periods and policies. It changes nothing about the Kubernetes Secret."""
+    """What kind of secret it is, for rotation periods and policies, which are not in this version. It changes nothing about the
+    Kubernetes Secret."""
 
     refresh_policy: Literal["Periodic", "OnChange", "CreatedOnce"] | None = None
     """Periodic: fetched every refreshInterval. OnChange: fetched when the spec changes. CreatedOnce: fetched to create the
@@ -86,7 +89,7 @@ class ManagedSecretSpec(Spec):
     """Keys of the Secret, one by one."""
 
     data_from: list[DataFrom] | None = Field(default=None, max_length=64)
-    """Sources that give many keys each."""
+    """Sources that give many keys each. Not in this version: name each key in data."""
 
     target: TargetSpec | None = None
     """The Secret to write. Left out: a Secret of the ManagedSecret's own name, which goes with it."""

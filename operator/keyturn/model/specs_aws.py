@@ -9,19 +9,19 @@ from pydantic import Field
 
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec, one_of
-from keyturn.model.specs_types import SecretKeyRef, ServiceAccountRef, Text, Url
+from keyturn.model.specs_types import NamedKeyRef, ServiceAccountRef, Text, Url
 
 
 class AwsSecretRef(Spec):
     """Static credentials of an IAM user, or temporary ones, from Kubernetes Secrets."""
 
-    access_key_id: SecretKeyRef = Field(alias="accessKeyID")
+    access_key_id: NamedKeyRef = Field(alias="accessKeyID")
     """The access key's id."""
 
-    secret_access_key: SecretKeyRef
+    secret_access_key: NamedKeyRef
     """The secret access key."""
 
-    session_token: SecretKeyRef | None = None
+    session_token: NamedKeyRef | None = None
     """The session token, where the credentials are temporary."""
 
 

@@ -8,24 +8,32 @@ from typing import Literal
 from keyturn.model.azure import VAULT_SUFFIXES
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec
-from keyturn.model.specs_types import SecretKeyRef, ServiceAccountRef, Text, Url
+from keyturn.model.specs_types import NamedKeyRef, ServiceAccountRef, Text, Url
 
 
 class AzureAuth(Spec):
     """Credentials of a service principal, or the ids of an identity, from Kubernetes Secrets."""
 
-    client_id: SecretKeyRef | None = None
+    client_id: NamedKeyRef | None = None
     """The client id of the service principal or identity. Left out beside serviceAccountRef: the one in the ServiceAccount's
     annotation azure.workload.identity/client-id."""
 
-    tenant_id: SecretKeyRef | None = None
+    tenant_id: NamedKeyRef | None = None
     """The tenant id, where tenantId does not say it."""
 
-    client_secret: SecretKeyRef | None = None
+    client_secret: NamedKeyRef | None = None
     """The client secret of the service principal."""
 
-    client_certificate: SecretKeyRef | None = None
+    client_certificate: NamedKeyRef | None = None
     """The client certificate of the service principal, with its key, in PEM or PKCS#12."""
+
+    rules = (
+        Rule(
+            "!(has(self.clientSecret) && has(self.clientCertificate))",
+            "clientSecret and clientCertificate exclude each other; keep one",
+            lambda auth: auth.client_secret is None or auth.client_certificate is None,
+        ),
+    )
 
 
 class AzureKeyVault(Spec):
@@ -62,7 +70,7 @@ class AzureKeyVault(Spec):
         ),
         Rule(
             "(has(self.authType) && self.authType != 'ServicePrincipal') || (has(self.authSecretRef) && has(self.authSecretRef.clientId)"
-            " && (has(self.authSecretRef.clientSecret) != has(self.authSecretRef.clientCertificate))"
+            " && (has(self.authSecretRef.clientSecret) || has(self.authSecretRef.clientCertificate))"
             " && (has(self.tenantId) || has(self.authSecretRef.tenantId)))",
             "authType ServicePrincipal needs tenantId, and authSecretRef with clientId and either clientSecret or clientCertificate;"
             " add them",
@@ -96,4 +104,4 @@ def _is_principal(azure: AzureKeyVault) -> bool:
     auth = azure.auth_secret_ref
     if auth is None or auth.client_id is None or (azure.tenant_id is None and auth.tenant_id is None):
         return False
-    return (auth.client_secret is None) != (auth.client_certificate is None)
+    return auth.client_secret is not None or auth.client_certificate is not None

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec, one_of
-from keyturn.model.specs_types import DataKey, NamespaceName, SecretKeyRef, ServiceAccountRef, Subdomain, Text, TokenUrl
+from keyturn.model.specs_types import DataKey, NamedKeyRef, NamespaceName, SecretKeyRef, ServiceAccountRef, Subdomain, Text, TokenUrl
 
 
 class GoogleSecretRef(Spec):
     """The key of a Google service account, from a Kubernetes Secret."""
 
-    secret_access_key_secret_ref: SecretKeyRef
+    secret_access_key_secret_ref: NamedKeyRef
     """The service account's key as JSON."""
 
 

@@ -76,10 +76,10 @@ class Database(Spec):
     """Secrets in a database, encrypted. In a ClusterSecretProvider it is the operator's own database."""
 
     url_secret_ref: SecretKeyRef | None = None
-    """A postgresql:// URL with host, port, user, password, dbname and sslmode, for a SecretProvider."""
+    """A postgresql:// URL with host, port, user, password, dbname and sslmode, for a SecretProvider. Default key: url."""
 
     key_secret_ref: SecretKeyRef | None = None
-    """The key that opens the values, for a SecretProvider."""
+    """The key that opens the values, for a SecretProvider. Default key: key."""
 
     rules = (
         Rule(
@@ -206,8 +206,9 @@ class SecretProviderSpec(Spec):
     """Where the secrets are, and who logs in: exactly one member."""
 
     access: Literal["ReadOnly", "ReadWrite"] | None = None
-    """Whether Keyturn may write to the provider too, as rotation does. ReadWrite is not for env, kubernetes and documents
-    (file with JSON, YAML or Dotenv), which are only read. Default: ReadOnly."""
+    """Whether Keyturn may write to the provider too, as rotation will. In this version nothing writes by a provider object:
+    keyturn set writes to the default provider. ReadWrite is not for env, kubernetes and documents (file with JSON, YAML or
+    Dotenv), which are only read. Default: ReadOnly."""
 
     controller_class: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Which operator serves this provider and all that refer to it, where more than one runs. Default: default."""

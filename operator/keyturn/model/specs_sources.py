@@ -41,7 +41,7 @@ class RemoteRef(Spec):
     valid. Default: None."""
 
     metadata_policy: Literal["None", "Fetch"] | None = None
-    """Fetch gives the secret's tags or labels as JSON instead of its value. Default: None."""
+    """Fetch gives the secret's tags or labels as JSON instead of its value; not in this version. Default: None."""
 
 
 class ExtractRef(RemoteRef):
@@ -184,16 +184,17 @@ class Rewrite(Spec):
 
 
 class DataFrom(Spec):
-    """Many keys from one entry. Later entries win over earlier ones, and data wins over all of them."""
+    """Many keys from one entry; not in this version. Later entries win over earlier ones, and data wins over all of them."""
 
     extract: ExtractRef | None = None
-    """A JSON object at the provider, each member of which becomes a key."""
+    """A JSON object at the provider, each member of which becomes a key. Not in this version: name each member by property, in
+    data."""
 
     find: Find | None = None
-    """All secrets that meet a condition, each of which becomes a key."""
+    """All secrets that meet a condition, each of which becomes a key. Not in this version: name each secret in data."""
 
     rewrite: list[Rewrite] | None = Field(default=None, max_length=16)
-    """Steps that change the keys, one after the other."""
+    """Steps that change the keys, one after the other. Not in this version."""
 
     provider_ref: ProviderRefSpec | None = None
     """Provider of this entry. Left out: the provider of the ManagedSecret."""

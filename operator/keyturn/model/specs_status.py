@@ -100,7 +100,7 @@ class ManagedSecretStatus(ObjectStatus):
     """When the data of the Secret last changed."""
 
     next_rotation_time: Time | None = None
-    """When the value will next be rotated at the provider."""
+    """When the value will next be rotated at the provider. Not in this version."""
 
     target: TargetStatus | None = None
     """The Secret that was written last."""
@@ -115,7 +115,7 @@ class ManagedSecretStatus(ObjectStatus):
     """The value of the annotation keyturn.dev/reconcile-requested-at that was last answered."""
 
     last_handled_rotate_at: Token | None = None
-    """The value of the annotation keyturn.dev/rotate-requested-at that was last answered."""
+    """The value of the annotation keyturn.dev/rotate-requested-at that was last answered. Not in this version."""
 
     binding: Binding | None = None
     """The Secret, for servicebinding.io."""

@@ -79,10 +79,12 @@ class TemplateMetadata(Spec):
     """Labels and annotations that the Secret gets. Nothing is ever copied from the ManagedSecret to the Secret."""
 
     labels: dict[MetadataKey, TemplatedLabelValue] | None = Field(default=None, max_length=64)
-    """Labels to set. Values may be templates that see names and the revision, never a secret value."""
+    """Labels to set. Values may be templates that see names and the revision, never a secret value; templates are not in this
+    version."""
 
     annotations: dict[MetadataKey, Annotated[str, Field(max_length=16_384)]] | None = Field(default=None, max_length=64)
-    """Annotations to set. Values may be templates that see names and the revision, never a secret value."""
+    """Annotations to set. Values may be templates that see names and the revision, never a secret value; templates are not in
+    this version."""
 
 
 class TemplateItem(Spec):
@@ -144,10 +146,10 @@ class Template(Spec):
 
     data: dict[DataKey, TemplateText] | None = Field(default=None, max_length=256)
     """Keys of the Secret, each with the template that gives its value, such as postgresql://{{ username }}@db/shop. The
-    templates see the fetched values by their keys."""
+    templates see the fetched values by their keys. Not in this version."""
 
     template_from: list[TemplateFrom] | None = Field(default=None, max_length=32)
-    """More templates, from objects of the same namespace. Keys in data win over these."""
+    """More templates, from objects of the same namespace. Keys in data win over these. Not in this version."""
 
     merge_policy: Literal["Replace", "Merge"] | None = None
     """Whether the fetched keys stay beside those that templates make: Replace leaves them out, Merge keeps them. Without
@@ -163,18 +165,19 @@ class TargetSpec(Spec):
     creation_policy: Literal["Owner", "Orphan", "Merge", "CreateOrMerge", "None"] | None = None
     """Owner: the Secret is created and goes with the ManagedSecret. Orphan: it is created and stays. Merge: keys are added to
     a Secret that somebody else creates. CreateOrMerge: as Merge, and created where it is missing. None: nothing is written.
-    Default: Owner."""
+    Merge, CreateOrMerge and None are not in this version. Default: Owner."""
 
     deletion_policy: Literal["Retain", "Delete", "Merge"] | None = None
     """What happens when all sources are gone at the provider. Retain: the Secret stays as it is. Delete: it is deleted, and
-    made anew when they return; needs creationPolicy Owner or Orphan. Merge: only our keys are taken out. An outage or a denial
-    never counts as gone. Default: Retain."""
+    made anew when they return; needs creationPolicy Owner or Orphan. Merge: only our keys are taken out; not in this version.
+    An outage or a denial never counts as gone. Default: Retain."""
 
     adopt: bool | None = None
     """Whether an existing Secret that nobody else controls may be taken over; its other keys stay. Default: false."""
 
     immutable: bool | None = None
-    """Whether the Secret is created immutable; a new value is then reported and not written. Default: false."""
+    """Whether the Secret is created immutable; a new value is then reported and not written. true is not in this version.
+    Default: false."""
 
     template: Template | None = None
     """How the Secret is made from the fetched values. Left out: the fetched keys as they are, in an Opaque Secret."""

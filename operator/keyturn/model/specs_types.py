@@ -80,13 +80,13 @@ Duration = Annotated[
 
 
 class SecretKeyRef(Spec):
-    """One key of a Kubernetes Secret that holds a credential."""
+    """One key of a Kubernetes Secret that holds a credential, where there is a key that it mostly has."""
 
     name: Subdomain
     """Name of the Secret."""
 
     key: DataKey | None = None
-    """Key within the Secret. Left out: the key that the field's own description names."""
+    """Key within the Secret. Default: the one that the description of the field with this reference names."""
 
     namespace: NamespaceName | None = None
     """Namespace of the Secret, for a ClusterSecretProvider only. Left out: the namespace of the ManagedSecret that is being
@@ -100,6 +100,13 @@ class SecretKeyRef(Spec):
             Kind.SECRET_PROVIDER,
         ),
     )
+
+
+class NamedKeyRef(SecretKeyRef):
+    """One key of a Kubernetes Secret that holds a credential."""
+
+    key: DataKey
+    """Key within the Secret."""
 
 
 class ServiceAccountRef(Spec):

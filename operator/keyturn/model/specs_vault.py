@@ -6,7 +6,7 @@ from pydantic import Field
 
 from keyturn.model.ids import Kind
 from keyturn.model.specs_base import Rule, Spec, one_of
-from keyturn.model.specs_types import CAProvider, PemBundle, SecretKeyRef, ServiceAccountRef, Text, Url
+from keyturn.model.specs_types import CAProvider, NamedKeyRef, PemBundle, SecretKeyRef, ServiceAccountRef, Text, Url
 
 VaultPath = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -30,10 +30,10 @@ class VaultAppRole(Spec):
     role_id: Text | None = None
     """The role's id."""
 
-    role_ref: SecretKeyRef | None = None
+    role_ref: NamedKeyRef | None = None
     """The role's id from a Kubernetes Secret."""
 
-    secret_ref: SecretKeyRef
+    secret_ref: NamedKeyRef
     """The role's secret id."""
 
     rules = (one_of("exactly one of roleId and roleRef is needed; keep one", "role_id", "role_ref"),)
@@ -86,7 +86,7 @@ class VaultJwt(Spec):
     role: Text | None = None
     """Role at Vault to log in as. Left out: the auth method's default role."""
 
-    secret_ref: SecretKeyRef | None = None
+    secret_ref: NamedKeyRef | None = None
     """The token, from a Kubernetes Secret."""
 
     kubernetes_service_account_token: VaultServiceAccountToken | None = None
@@ -110,7 +110,7 @@ class VaultUserPass(Spec):
     username: Text
     """Name of the user."""
 
-    secret_ref: SecretKeyRef
+    secret_ref: NamedKeyRef
     """The password."""
 
 
@@ -133,7 +133,7 @@ class VaultAuth(Spec):
     namespace: Text | None = None
     """Vault namespace to log in to. Left out: the provider's namespace."""
 
-    token_secret_ref: SecretKeyRef | None = None
+    token_secret_ref: NamedKeyRef | None = None
     """A token. It is not renewed: prefer another method."""
 
     app_role: VaultAppRole | None = None

@@ -145,18 +145,12 @@ def test_the_cluster_kind_refers_to_the_namespaces_that_it_names() -> None:
     assert config.references == {key("login", "k", "vault"), key("ca", "ca.crt", "trust")}
 
 
-NO_KEY = "is needed; name the key of the Secret that holds it"
 OWN = "a SecretProvider reads its own namespace only; remove it"
 
 
 @pytest.mark.parametrize(
     ("spec", "home", "told"),
     [
-        ({"auth": {"tokenSecretRef": {"name": "a"}}}, "shop", f"auth.tokenSecretRef.key: {NO_KEY}"),
-        ({"auth": {"appRole": {"roleId": "r", "secretRef": {"name": "a"}}}}, "shop", f"auth.appRole.secretRef.key: {NO_KEY}"),
-        ({"auth": {"appRole": {"roleRef": {"name": "a"}, "secretRef": SECRET}}}, "shop", f"auth.appRole.roleRef.key: {NO_KEY}"),
-        ({"auth": {"jwt": {"secretRef": {"name": "a"}}}}, "shop", f"auth.jwt.secretRef.key: {NO_KEY}"),
-        ({"auth": {"userPass": {"username": "j", "secretRef": {"name": "a"}}}}, "shop", f"auth.userPass.secretRef.key: {NO_KEY}"),
         ({"auth": {"tokenSecretRef": SECRET | {"namespace": "other"}}}, "shop", f"auth.tokenSecretRef.namespace: {OWN}"),
         ({"caProvider": {"type": "Secret", "name": "ca", "namespace": "other"}}, "shop", f"caProvider.namespace: {OWN}"),
         (
