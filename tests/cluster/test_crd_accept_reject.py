@@ -184,7 +184,10 @@ def test_columns_short_names_and_the_category_show_what_the_status_says(cluster:
         "lastChangeTime": NOW,
         "nextRotationTime": "2999-01-01T00:00:00Z",
     }
-    for kind, name, part in (("msec", "seen", status), ("sprov", "fakes", {"conditions": [ready], "lastCheckTime": NOW})):
+    for kind, name, part in (
+        ("msec", "seen", status),
+        ("sprov", "fakes", {"conditions": [ready], "provider": "fake", "lastCheckTime": NOW}),
+    ):
         cluster.kubectl(
             "patch", kind, name, f"--namespace={shop}", "--subresource=status", "--type=merge", f"--patch={json.dumps({'status': part})}"
         )
@@ -199,8 +202,8 @@ def test_columns_short_names_and_the_category_show_what_the_status_says(cluster:
     assert row.split()[-5:] == ["api_key", "True", "All", "is", "well."]
 
     header, row = cluster.kubectl("get", "sprov", "fakes", f"--namespace={shop}").stdout.splitlines()
-    assert header.split() == ["NAME", "READY", "STATUS", "LAST-CHECK", "AGE"]
-    assert row.split()[:3] == ["fakes", "True", "Synced"]
+    assert header.split() == ["NAME", "READY", "STATUS", "PROVIDER", "LAST-CHECK", "AGE"]
+    assert row.split()[:4] == ["fakes", "True", "Synced", "fake"]
 
     listed = cluster.kubectl("get", "keyturn", f"--namespace={shop}", "--output=name").stdout.split()
     assert {"managedsecret.keyturn.dev/seen", "secretprovider.keyturn.dev/fakes"} <= set(listed)

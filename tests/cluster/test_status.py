@@ -68,6 +68,7 @@ def test_a_provider_event_is_shown_where_describe_looks_for_it(shop: Shop, home:
     try:
         home.kubectl("wait", "--for=condition=Ready=False", f"clustersecretprovider/{name}", "--timeout=30s")
         eventually(lambda: "Warning" in home.kubectl("describe", "csprov", name).stdout.rpartition("Events:")[2])
+        assert home.kubectl("get", "csprov", name, "--no-headers").stdout.split()[3] == "file", "which provider it is, also while it fails"
     finally:
         shop.api.delete("ClusterSecretProvider", "", name)
 

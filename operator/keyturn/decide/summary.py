@@ -12,7 +12,7 @@ from datetime import datetime
 from keyturn.decide.render import manager_of, sources_of
 from keyturn.model.ids import CHANGED_AT_ANNOTATION
 from keyturn.model.objects import Managed, ProviderObject
-from keyturn.model.order import Order
+from keyturn.model.order import Order, ProviderOrder
 from keyturn.model.plan import Desired, Live
 from keyturn.model.status import LISTED, REASONS, Condition, Polarity, ProviderStatus, Status, TargetStatus, timestamp
 
@@ -116,7 +116,8 @@ def provider_checked(
     )
     same = former.generation == provider.generation and former.conditions == made and former.capabilities == caps
     last_check = former.last_check if same and is_recent(former, now, period_s) else timestamp(now)
-    return ProviderStatus(provider.generation, made, "" if is_per_reader else last_check, caps)
+    member = provider.order.member if isinstance(provider.order, ProviderOrder) else ""
+    return ProviderStatus(provider.generation, made, "" if is_per_reader else last_check, caps, member)
 
 
 def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:

@@ -103,7 +103,8 @@ def columns(kind: Kind) -> list[Json]:
     age = _column("Age", ".metadata.creationTimestamp", type="date")
     message = _column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1)
     if kind is not Kind.MANAGED_SECRET:
-        return [*ready, _column("Last-Check", ".status.lastCheckTime", type="date"), age, message]
+        # No JSONPath gives a member's name, so the first check writes it into the status.
+        return [*ready, _column("Provider", ".status.provider"), _column("Last-Check", ".status.lastCheckTime", type="date"), age, message]
     return [
         *ready,
         _column("Provider", ".spec.providerRef.name"),

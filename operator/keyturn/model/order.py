@@ -173,13 +173,15 @@ ProviderConfig = EnvConfig | FileConfig | FakeConfig | ConfigWithLogin
 class ProviderOrder:
     """A provider object's spec. ``admissions`` empty = every namespace (only for the cluster kind).
 
-    ``is_per_reader``: its log-in is left open until it is known which namespace reads. Found once: it is asked for in every sync.
+    ``member`` is what the API calls its kind of provider, '' for one that stands in no object. ``is_per_reader``: its log-in is
+    left open until it is known which namespace reads. Found once: it is asked for in every sync.
     """
 
     config: ProviderConfig
     access: Access = Access.READ_ONLY
     admissions: tuple[Admission, ...] = ()
     controller_class: str = ""
+    member: str = ""
     is_per_reader: bool = field(init=False)
 
     def __post_init__(self) -> None:

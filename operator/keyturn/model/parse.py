@@ -111,6 +111,7 @@ def parse_provider(kind: Kind, spec: object, namespace: str = "", *, strict: boo
         access=Access(wish.access or Access.READ_ONLY),
         admissions=tuple(_admission(f"spec.conditions[{i}]", condition) for i, condition in enumerate(conditions)),
         controller_class=wish.controller_class or "",
+        member=wish.provider.member_name,
     )
 
 

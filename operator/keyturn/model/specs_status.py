@@ -124,6 +124,9 @@ class ManagedSecretStatus(ObjectStatus):
 class ProviderStatus(ObjectStatus):
     """What the operator last learnt about this provider."""
 
+    provider: Name | None = None
+    """Which provider it is: the member of spec.provider, such as awsSecretsManager."""
+
     last_check_time: Time | None = None
     """When the log-in was last tried; the sign of life, at most once in five minutes."""
 

@@ -136,12 +136,16 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """A provider object's status; ``last_check`` is the sign of life, written at most once in five minutes."""
+    """A provider object's status; ``last_check`` is the sign of life, written at most once in five minutes.
+
+    ``provider`` is the member of its spec.provider, '' where the spec makes no sense.
+    """
 
     generation: int = -1
     conditions: tuple[Condition, ...] = ()
     last_check: str = ""
     capabilities: tuple[str, ...] = ()
+    provider: str = ""
 
     def condition(self, kind: str) -> Condition | None:
         return next((c for c in self.conditions if c.type == kind), None)
@@ -189,7 +193,11 @@ def status_from(raw: Mapping[str, Any]) -> Status:
 def provider_status_from(raw: Mapping[str, Any]) -> ProviderStatus:
     """Reads a provider object's status."""
     return ProviderStatus(
-        raw.get("observedGeneration", -1), conditions_from(raw), raw.get("lastCheckTime", ""), tuple(raw.get("capabilities") or ())
+        raw.get("observedGeneration", -1),
+        conditions_from(raw),
+        raw.get("lastCheckTime", ""),
+        tuple(raw.get("capabilities") or ()),
+        raw.get("provider", ""),
     )
 
 
@@ -240,4 +248,5 @@ def provider_status_as_dict(status: ProviderStatus) -> dict[str, Any]:
         "conditions": [c.as_dict() for c in status.conditions],
         "lastCheckTime": status.last_check or None,
         "capabilities": list(status.capabilities) or None,
+        "provider": status.provider or None,
     }

@@ -7,9 +7,10 @@ import pytest
 
 from builders import CHANGED, THEN, condition, desired, entry, live, managed, order, provider, synced
 from keyturn.decide import summary
+from keyturn.model.errors import Rejected
 from keyturn.model.ids import READER, Carrier, KeyRef, Kind
 from keyturn.model.objects import ProviderObject
-from keyturn.model.order import ProviderOrder, RefreshPolicy
+from keyturn.model.order import FileConfig, ProviderOrder, RefreshPolicy
 from keyturn.model.status import REASONS, Condition, Polarity, Status
 from keyturn.model.vault import TokenLogin, VaultConfig
 
@@ -198,6 +199,18 @@ def test_what_changes_at_a_provider_is_said_at_once(change: str) -> None:
     }[change]()
     assert changed != of.status
     assert changed.last_check == "2026-03-01T12:00:01Z"
+
+
+def test_a_provider_says_which_it_is_with_its_first_check_and_writes_no_more_for_it() -> None:
+    of = provider(order=ProviderOrder(FileConfig("shop"), member="file"))
+    status = checked(of)
+    assert status.provider == "file"
+    assert checked(replace(of, status=status), now=NOW + timedelta(seconds=299)) == status
+
+
+def test_a_provider_whose_spec_makes_no_sense_is_of_no_kind() -> None:
+    former = replace(checked(provider()), provider="file")
+    assert checked(provider(order=Rejected("spec.provider: is required"), status=former), "InvalidSpec").provider == ""
 
 
 def per_reader() -> ProviderObject:

@@ -129,7 +129,9 @@ def test_every_field_that_is_built_reaches_the_order() -> None:
     ids=["env", "env with a prefix", "file", "dotenv", "fake"],
 )
 def test_a_provider_that_is_built_gives_its_config(provider: dict[str, Any], config: object) -> None:
-    assert parse_provider(Kind.CLUSTER_SECRET_PROVIDER, {"provider": provider}) == ProviderOrder(config)  # type: ignore[arg-type]  # a table
+    [member] = provider
+    order = parse_provider(Kind.CLUSTER_SECRET_PROVIDER, {"provider": provider})
+    assert order == ProviderOrder(config, member=member)  # type: ignore[arg-type]  # a table
 
 
 def test_conditions_become_admissions() -> None:
@@ -158,6 +160,7 @@ def test_conditions_become_admissions() -> None:
             Admission(regexes=("^shop-",)),
         ),
         "blue",
+        "file",
     )
 
 

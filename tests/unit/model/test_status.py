@@ -55,7 +55,12 @@ STATUSES = st.builds(
     handled_reconcile=st.sampled_from(["", "token"]),
 )
 PROVIDER_STATUSES = st.builds(
-    ProviderStatus, st.integers(-1, 99), st.lists(CONDITIONS, max_size=3).map(tuple), st.sampled_from(["", "t"]), NAMES
+    ProviderStatus,
+    st.integers(-1, 99),
+    st.lists(CONDITIONS, max_size=3).map(tuple),
+    st.sampled_from(["", "t"]),
+    NAMES,
+    st.sampled_from(["", "env"]),
 )
 
 
