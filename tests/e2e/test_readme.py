@@ -20,6 +20,7 @@ from pages import ROOT, Shell, blocks, commands
 
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deploy/namespaced/README.md")] + sorted((ROOT / "docs").glob("*.md"))
 WHOLE = ROOT / "docs" / "database.md"  # its blocks make sense as a whole and in their order: test_database_page.py runs them so
+CLOUDS = sorted((ROOT / "docs" / "providers").glob("*.md"))
 COMMANDS = [pytest.param(command, id=f"{page.name}: {command[:60]}") for page in PAGES if page != WHOLE for command in commands(page)]
 ALL_PAGES = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
 MAY_TAKE_LONG = re.compile("timed out waiting|no matching resources found")
@@ -105,13 +106,13 @@ def test_a_kubectl_command_works_in_a_cluster_with_keyturn(shell: Shell, command
     """Those that write are tried without effect; those that wait need not see the end of it, as no pod runs here."""
     last = command.rpartition("| ")[2]
     words = {word for word in shlex.split(last) if not word.startswith("-")}
-    waits = bool(words & {"wait", "rollout"})
+    waits = "wait" in words or {"rollout", "status"} <= words
     ended = shell.run(command + (" --dry-run=server" if words & WRITES else " --timeout=1s" if waits else ""))
     assert ended.returncode == 0 or (waits and MAY_TAKE_LONG.search(ended.stderr)), ended.stderr
     assert waits or ended.stdout or ">" in command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *CLOUDS], ids=lambda page: page.name)
 def test_a_manifest_is_accepted_by_the_api_server(shell: Shell, page: Path) -> None:
     for made in manifests(page):
         if str(made.get("apiVersion", "")).startswith("keyturn.dev/"):

@@ -104,8 +104,11 @@ def described(node: Node, path: str) -> str:
 
 @pytest.mark.parametrize("slip", [slip for slip in SLIPS if NOT_BUILT in slip.says], ids=str)
 def test_explain_says_of_a_field_that_it_is_not_in_this_version(slip: Slip) -> None:
-    told = described(schema(slip.kind)["properties"]["spec"], slip.where or slip.path)
+    path = slip.where or slip.path
+    told = described(schema(slip.kind)["properties"]["spec"], path)
     assert re.search(r"[Nn]ot in this\s+version", told), told
+    listed = (ROOT / "README.md").read_text().partition("What is not in this version")[2].partition("\n\n|")[0]
+    assert re.sub(r"^data\[0\]\.|\.(labels|annotations)\[.*", "", path) in listed
 
 
 @kinds

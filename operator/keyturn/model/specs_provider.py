@@ -206,8 +206,8 @@ class SecretProviderSpec(Spec):
     """Where the secrets are, and who logs in: exactly one member."""
 
     access: Literal["ReadOnly", "ReadWrite"] | None = None
-    """Whether Keyturn may write to the provider too, as rotation will. In this version nothing writes by a provider object:
-    keyturn set writes to the default provider. ReadWrite is not for env, kubernetes and documents (file with JSON, YAML or
+    """Whether Keyturn may write to the provider too, as rotation will. In this version no value is written by way of a provider
+    object: keyturn set writes to the default provider. ReadWrite is not for env, kubernetes and documents (file with JSON, YAML or
     Dotenv), which are only read. Default: ReadOnly."""
 
     controller_class: Annotated[str, Field(min_length=1, max_length=63)] | None = None
