@@ -15,11 +15,18 @@ def load_pair(tls: ssl.SSLContext, certificate: bytes, key: bytes) -> bool:
         pair.write(certificate.rstrip() + b"\n" + key)
         pair.flush()
         try:
-            # A password is never asked for: without this an encrypted key would wait at a terminal.
-            tls.load_cert_chain(f"/dev/fd/{pair.fileno()}", password="")
+            tls.load_cert_chain(f"/dev/fd/{pair.fileno()}", password=_nobody)
         except (ssl.SSLError, ValueError):
             return False
     return True
+
+
+def _nobody() -> str:
+    """Is asked for the password of an encrypted key: else OpenSSL would wait at a terminal.
+
+    Gives none, not the empty one either: the key says how often that is to be hashed, which may take minutes.
+    """
+    raise ValueError
 
 
 def _nameless() -> IO[bytes]:

@@ -3,8 +3,10 @@
 import base64
 import json
 import ssl
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -89,3 +91,19 @@ def test_an_encrypted_key_is_no_pair_and_asks_nobody_for_a_password(monkeypatch:
     tls = ssl.create_default_context()
     assert not load_pair(tls, leaf.cert_chain_pems[0].bytes(), locked)
     assert load_pair(tls, leaf.cert_chain_pems[0].bytes(), key)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_key_that_says_how_often_no_password_is_to_be_hashed_holds_no_thread(order: int, tmp_path: Path):
+    leaf = trustme.CA().issue_cert("app.shop.svc")
+    certificate = leaf.cert_chain_pems[0].bytes()
+    (tmp_path / "key").write_bytes(leaf.private_key_pem.bytes())
+    made = ["openssl", "pkcs8", "-topk8", "-in", "key", "-iter", "1000000", "-passout", "pass:kt-canary", "-outform", "DER"]
+    told = subprocess.run(made, cwd=tmp_path, check=True, stdin=subprocess.DEVNULL, capture_output=True).stdout
+    few, many = (number.to_bytes(3) for number in (1_000_000, 0x7FFFFF))
+    assert few in told
+    body = base64.encodebytes(told.replace(few, many))
+    locked = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n%b-----END ENCRYPTED PRIVATE KEY-----\n" % body
+    began_s = time.perf_counter()
+    assert not load_pair(ssl.create_default_context(), *(certificate, locked)[::order])
+    assert time.perf_counter() - began_s < 1  # it was 3, and may be minutes
