@@ -118,9 +118,9 @@ async def test_a_certificate_logs_in_by_a_signature_and_its_key_stays_here(rig: 
 
 
 async def test_a_certificate_without_its_key_is_no_log_in(rig: Rig, key: rsa.RSAPrivateKey) -> None:
-    for kept in (pair(key)[0], b"kt-canary-no-pem"):
+    for kept, says in ((pair(key)[0], "holds no RSA private key"), (b"kt-canary-no-pem", "is not in PEM")):
         provider = rig.open(CertificateLogin(rig.principal(), rig.keep("half", kept)))
-        refused(await get(provider), AuthFailed, "holds no certificate with its private key")
+        refused(await get(provider), AuthFailed, f"Secret/shop/half, key value, {says}")
     assert rig.entra.asked == []
 
 

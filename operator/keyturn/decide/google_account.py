@@ -17,6 +17,8 @@ JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 SAML: Final = "urn:ietf:params:oauth:token-type:saml2"
 AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
 UNIVERSE: Final = "googleapis.com"
+LONGEST: Final = 64 << 10
+"""Bytes of a key or a configuration: real ones have some thousand."""
 
 _TYPES: Final = (JWT, "urn:ietf:params:oauth:token-type:id_token", SAML, AWS)
 _EXCHANGE: Final = "https://sts.googleapis.com/v1/token"
@@ -35,10 +37,19 @@ _SAML_SHAPE: Final = re.compile(rb"[A-Za-z0-9+/_-]{64,}={0,2}")
 Json = Mapping[str, Any]
 
 
-def members(text: Sensitive) -> Json:
-    """A credentials file's members; none where it is no object in JSON."""
+def members(text: Sensitive, where: str) -> Json:
+    """A credentials file's members; none where it is no object in JSON. ``where`` it stands, in words.
+
+    Raises `AuthFailed` for one that is too long: it is read in one piece, and nothing else of the process runs meanwhile.
+    """
+    if len(text) > LONGEST:
+        raise AuthFailed(f"{where} has more than {LONGEST >> 10} KiB, and so is none of Google's keys or configurations")
+    return _members(text.reveal())
+
+
+def _members(text: bytes) -> Json:
     try:
-        found = json.loads(text.reveal())
+        found = json.loads(text)
     except (ValueError, RecursionError):  # UnicodeDecodeError is among these
         return {}
     return found if isinstance(found, dict) else {}
@@ -85,7 +96,7 @@ def subject_in(body: bytes, member: str, subject_type: str) -> Sensitive | None:
     """The token in an answer or a file; None where there is none of this type."""
     found: object = body
     if member:
-        told = members(Sensitive(body)).get(member)
+        told = _members(body).get(member)
         found = told.encode(errors="replace") if isinstance(told, str) else b""
     token = found.strip() if isinstance(found, bytes) else b""
     shape = _SAML_SHAPE if subject_type == SAML else _JWT_SHAPE

@@ -41,7 +41,7 @@ class SecretLogin:
 
 @dataclass(frozen=True, slots=True)
 class CertificateLogin:
-    """A service principal by its certificate and private key, in PEM, or in PKCS#12 without a password."""
+    """A service principal by its certificate and private key, in PEM."""
 
     principal: Principal
     certificate: KeyRef

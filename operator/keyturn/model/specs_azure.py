@@ -25,7 +25,7 @@ class AzureAuth(Spec):
     """The client secret of the service principal."""
 
     client_certificate: NamedKeyRef | None = None
-    """The client certificate of the service principal, with its key, in PEM or PKCS#12."""
+    """The client certificate of the service principal, with its RSA private key, in PEM."""
 
     rules = (
         Rule(

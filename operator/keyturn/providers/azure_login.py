@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 import aiohttp
 from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity.aio import CertificateCredential, ClientAssertionCredential, ClientSecretCredential, ManagedIdentityCredential
+from azure.identity.aio import ClientAssertionCredential, ClientSecretCredential, ManagedIdentityCredential
 
 from keyturn.decide.annotated import azure_client, azure_tenant
 from keyturn.model.azure import (
@@ -33,6 +33,7 @@ from keyturn.model.ids import KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
 from keyturn.ports import References, TenantTokens
+from keyturn.providers.azure_certificate import assertion
 from keyturn.providers.azure_road import READ_S, Road
 from keyturn.providers.azure_wire import log_in_failure
 from keyturn.providers.dial import CONNECT_S
@@ -121,18 +122,16 @@ class Entrance:
         noted = {} if is_told else await self._tokens.annotations(login.who)
         tenant = await self._tenant(login.tenant) if login.tenant else azure_tenant(login.who, noted)
         client = await self._client(login.client_id) if login.client_id else azure_client(login.who, noted)
-        assertion = await _token_of(login.who, self._tokens)
-        return ClientAssertionCredential(tenant, client, func=_giving(assertion), **more)
+        subject = await _token_of(login.who, self._tokens)
+        return ClientAssertionCredential(tenant, client, func=_giving(subject), **more)
 
     async def _by_certificate(self, principal: Principal, kept: KeyRef, more: Mapping[str, Any]) -> Any:
         pem = await self._references.read(kept)
-        ids = await self._ids(principal)
-        try:
-            # In a thread: to take a private key apart may take milliseconds.
-            return await asyncio.to_thread(lambda: CertificateCredential(*ids, certificate_data=pem.reveal(), **more))
-        except (ValueError, TypeError):
-            problem = f"{kept}, key {kept.key}, holds no certificate with its private key in PEM or PKCS#12, without a password"
-        raise AuthFailed(problem)
+        tenant, client = await self._ids(principal)
+        endpoint = f"https://{more['authority']}/{tenant}/oauth2/v2.0/token"
+        # In a thread: a signature takes milliseconds.
+        signed = await asyncio.to_thread(lambda: assertion(pem.reveal(), client, endpoint, f"{kept}, key {kept.key},"))
+        return ClientAssertionCredential(tenant, client, func=_giving(signed), **more)
 
     async def _ids(self, principal: Principal) -> tuple[str, str]:
         return await self._tenant(principal.tenant), await self._client(principal.client_id)
@@ -161,8 +160,8 @@ def transport(session: aiohttp.ClientSession) -> AioHttpTransport:
     return AioHttpTransport(session=session, session_owner=False, connection_timeout=CONNECT_S, read_timeout=READ_S)
 
 
-def _giving(assertion: str) -> Callable[[], str]:
-    return lambda: assertion
+def _giving(word: str) -> Callable[[], str]:
+    return lambda: word
 
 
 def _text(value: Sensitive, kept: KeyRef) -> str:

@@ -36,7 +36,7 @@ class ConfigEntrance:
     places: GooglePlaces
 
     async def log_in(self) -> Token:
-        account = external_account(members(await self.references.read(self.login.config)), str(self))
+        account = external_account(members(await self.references.read(self.login.config), str(self)), str(self))
         source = asked_for(account, self.login.endpoint, str(self))
         subject = await _fetched(source, account.subject_type, self.dialer, "the server that externalTokenEndpoint names")
         return await in_thread(partial(_traded, self.places, account, self.login.audience or account.audience, subject, str(self)))
@@ -55,7 +55,7 @@ class FileEntrance:
     places: GooglePlaces
 
     async def log_in(self) -> Token:
-        told = members(await self.references.read(self.file))
+        told = members(await self.references.read(self.file), str(self))
         match told.get("type"):
             case "service_account":
                 check_key(told, str(self))

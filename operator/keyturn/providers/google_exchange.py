@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from google.auth import aws, identity_pool
+from google.auth.crypt import RSASigner
 from google.oauth2 import service_account
 
 from keyturn.decide.google_account import AWS, UNIVERSE, Json
@@ -17,6 +18,7 @@ from keyturn.model.errors import AuthFailed
 from keyturn.model.google import LONGEST_S, GooglePlaces
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.google_http import Http, Token, as_token
+from keyturn.providers.rsa_keys import private_key
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _GOOGLES: Final = (
@@ -37,8 +39,12 @@ def check_key(info: Json, where: str) -> None:
 
 def by_key(places: GooglePlaces, info: Json, where: str) -> Token:
     """A token for a service account's key, which was checked."""
-    there = dict(info) | {"token_uri": places.token}
-    credentials = service_account.Credentials.from_service_account_info(there, scopes=[SCOPE])  # type: ignore[no-untyped-call]  # google-auth is typed in parts
+    email, pem = info.get("client_email"), info.get("private_key")
+    if not isinstance(email, str) or not isinstance(pem, str):
+        raise AuthFailed(f"{where} is no key of a service account: it is JSON with type, client_email and private_key")
+    # Not read by google-auth, which has a key proven before it is used.
+    signer = RSASigner(private_key(pem.encode(errors="replace"), where), info.get("private_key_id"))  # type: ignore[no-untyped-call]  # google-auth is typed in parts
+    credentials = service_account.Credentials(signer, email, places.token, scopes=[SCOPE])  # type: ignore[no-untyped-call]  # google-auth is typed in parts
     with Http(places, f"the log-in by {where}") as http:
         return _refreshed(credentials, http)
 

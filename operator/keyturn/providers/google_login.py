@@ -40,7 +40,7 @@ class KeyEntrance:
     places: GooglePlaces
 
     async def log_in(self) -> Token:
-        info = members(await self.references.read(self.key))
+        info = members(await self.references.read(self.key), str(self))
         check_key(info, str(self))
         return await in_thread(lambda: by_key(self.places, info, str(self)))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.decide.google_account import asked_for, external_account, members, subject_in
+from keyturn.decide.google_account import LONGEST, asked_for, external_account, members, subject_in
 from keyturn.model.errors import AuthFailed
 from keyturn.model.google import ExternalAccount, FromAws, FromFile, FromUrl
 from keyturn.model.sensitive import Sensitive
@@ -125,10 +125,18 @@ def test_a_configuration_that_would_lead_elsewhere_is_refused_without_a_word_of_
     assert not any(word in str(raised.value) for word in ("kt-canary", "evil"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "kt-canary", "[" * 100_000, '"x"', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "kt-canary", "[" * 60_000, '"x"', "null"])
 def test_what_is_no_object_in_json_has_no_members(text: str) -> None:
-    assert members(Sensitive.of(text)) == {}
-    assert members(Sensitive(b"\xff\xfe{")) == {}
+    assert members(Sensitive.of(text), "it") == {}
+    assert members(Sensitive(b"\xff\xfe{"), "it") == {}
+
+
+def test_what_is_longer_than_any_key_is_not_read_at_all() -> None:
+    text = '{"type": "kt-canary"}'
+    assert members(Sensitive.of(text.ljust(LONGEST)), "it") == {"type": "kt-canary"}
+    with pytest.raises(AuthFailed, match=r"^it has more than 64 KiB") as raised:
+        members(Sensitive.of(text.ljust(LONGEST + 1)), "it")
+    assert "kt-canary" not in str(raised.value)
 
 
 def test_a_tenants_token_comes_from_the_one_address_that_its_provider_object_names() -> None:
