@@ -1,6 +1,7 @@
 """One pass for all who ask, one log-in on its way at a time, and what becomes of both when the provider is closed."""
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 
 import pytest
@@ -160,6 +161,24 @@ async def test_a_log_in_that_takes_too_long_is_ended():
     assert caught.value.__cause__ is None
     door.is_open.set()
     assert await door.passes.usable()
+
+
+async def test_a_log_in_that_fails_when_nobody_waits_any_more_is_nothing_for_the_log(door: Door):
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: heard.append(told))
+    door.failure = AuthFailed("the door does not know us")
+    asking = await door.waiting(2)
+    for each in asking:
+        each.cancel()
+    await asyncio.wait(asking)
+    door.is_open.set()
+    flight = door.passes._flight
+    assert flight is not None
+    await asyncio.wait({flight})
+    door.passes._flight = None
+    del asking, each, flight
+    gc.collect()
+    assert heard == []
 
 
 async def test_to_close_ends_the_log_in_and_gives_nobody_a_pass(door: Door):

@@ -96,6 +96,7 @@ class Passes(Generic[_P]):
         flight = self._flight
         if flight is None or flight.done():
             self._flight = flight = asyncio.create_task(self._fly(start or self._log_in), name=self._name)
+            flight.add_done_callback(_heard)
         # wait() leaves the task alone when this waiter is cancelled: others still wait for it.
         await asyncio.wait({flight})
         if flight.cancelled():
@@ -127,3 +128,9 @@ class Passes(Generic[_P]):
         except TimeoutError:
             raise Unavailable(self._silence) from None
         return self.kept
+
+
+def _heard(flight: asyncio.Task[_P]) -> None:
+    """Those who waited may have gone before it failed: then it is nobody's error, and none for the log."""
+    if not flight.cancelled():
+        flight.exception()
