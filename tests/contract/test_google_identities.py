@@ -18,6 +18,7 @@ from keyturn.model.ids import Carrier, KeyRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount
 from keyturn.providers.google_login import ANNOTATION
+from keyturn.providers.google_machine import KEPT_S
 from keyturn.testing.google_tokens import Pool
 
 PROJECT, LOCATION, CLUSTER = "shop-1", "europe-west3", "prod"
@@ -70,6 +71,7 @@ async def test_what_is_left_out_of_the_clusters_name_is_asked_of_the_machine(rig
     assert await read(rig.open(ClusterLogin(APP)), "db") == b"kt-canary-db"
     assert paths(rig)[:3] == [f"/computeMetadata/v1/{path}" for path in ABOUT]
     rig.services.asked.clear()
+    rig.now_s += KEPT_S
     assert await read(rig.open(ClusterLogin(APP, cluster=CLUSTER)), "db") == b"kt-canary-db"
     assert paths(rig)[:2] == [f"/computeMetadata/v1/{path}" for path in ABOUT][:2]
     assert len(paths(rig)) == 3
@@ -87,6 +89,7 @@ async def test_a_machine_that_gives_no_name_of_a_cluster_makes_no_token(rig: Rig
 async def test_a_machine_that_is_not_googles_is_told_of_with_the_remedy(rig: Rig) -> None:
     refused(await get(rig.open(ClusterLogin(APP)), "db"), "name the cluster by clusterProjectID in the provider's spec")
     await rig.there(rig.runner.cleanup())
+    rig.now_s += KEPT_S
     found = await get(rig.open(ClusterLogin(APP)), "db")
     assert isinstance(found, Unavailable)
     assert "the metadata server gave no answer; name the cluster by clusterProjectID" in str(found)

@@ -34,12 +34,15 @@ class ConfigEntrance:
     references: References
     dialer: Dialer
     places: GooglePlaces
+    whose: str
 
     async def log_in(self) -> Token:
         account = external_account(members(await self.references.read(self.login.config), str(self)), str(self))
         source = asked_for(account, self.login.endpoint, str(self))
         subject = await _fetched(source, account.subject_type, self.dialer, "the server that externalTokenEndpoint names")
-        return await in_thread(partial(_traded, self.places, account, self.login.audience or account.audience, subject, str(self)))
+        return await in_thread(
+            self.whose, partial(_traded, self.places, account, self.login.audience or account.audience, subject, str(self))
+        )
 
     def __str__(self) -> str:
         return f"key {self.login.config.key} of {self.login.config}"
@@ -53,13 +56,14 @@ class FileEntrance:
     references: References
     dialer: Dialer
     places: GooglePlaces
+    whose: str
 
     async def log_in(self) -> Token:
         told = members(await self.references.read(self.file), str(self))
         match told.get("type"):
             case "service_account":
                 check_key(told, str(self))
-                return await in_thread(lambda: by_key(self.places, told, str(self)))
+                return await in_thread(self.whose, lambda: by_key(self.places, told, str(self)))
             case "external_account":
                 return await self._as_external(external_account(told, str(self)))
         raise AuthFailed(f"{self} holds neither a service account's key nor an external account's configuration, as JSON with its type")
@@ -67,14 +71,14 @@ class FileEntrance:
     async def _as_external(self, account: ExternalAccount) -> Token:
         match account.source:
             case FromAws(urls):
-                return await in_thread(partial(_signed, self.places, account, {"credential_source": dict(urls)}, str(self)))
+                return await in_thread(self.whose, partial(_signed, self.places, account, {"credential_source": dict(urls)}, str(self)))
             case FromUrl():
                 subject = await _fetched(account.source, account.subject_type, self.dialer, "the server that its credential_source names")
             case FromFile():
                 subject = await _read(account.source, account.subject_type, "the file that its credential_source names")
             case other:
                 assert_never(other)
-        return await in_thread(partial(_traded, self.places, account, account.audience, subject, str(self)))
+        return await in_thread(self.whose, partial(_traded, self.places, account, account.audience, subject, str(self)))
 
     def __str__(self) -> str:
         return f"what {self.file.key} names"

@@ -4,10 +4,8 @@ google-auth blocks, and asks again by itself where it is refused: so it works in
 ends it. What a refusal says is never told.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self, TypeVar
 
@@ -17,6 +15,7 @@ from google.auth.transport.requests import Request
 from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
 from keyturn.model.google import GooglePlaces
 from keyturn.model.sensitive import Sensitive
+from keyturn.providers.fair_threads import Threads
 
 # At DEBUG these libraries log requests and answers, with tokens and values in them.
 logging.getLogger("google").setLevel(logging.WARNING)
@@ -27,7 +26,7 @@ LONGEST_PAUSE_S: Final = 3600.0
 
 _T = TypeVar("_T")
 
-_THREADS: Final = ThreadPoolExecutor(4, "keyturn-google")
+_THREADS: Final = Threads("keyturn-google", 16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,9 +91,12 @@ class Http:
         raise Unavailable(f"{self._server} failed (HTTP {answer.status})")
 
 
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """Raises a `ProviderError`: a new one, since frames of these libraries hold keys."""
-    found = await asyncio.get_running_loop().run_in_executor(_THREADS, _tried, work)
+async def in_thread(whose: str, work: Callable[[], _T], threads: Threads = _THREADS) -> _T:
+    """``whose`` share of the threads it takes: a tenant's namespace, or an admin's provider.
+
+    Raises a `ProviderError`: a new one, since frames of these libraries hold keys.
+    """
+    found = await threads.run(whose, lambda: _tried(work))
     if isinstance(found, ProviderError):
         raise found
     return found
@@ -106,7 +108,7 @@ def _tried(work: Callable[[], _T]) -> _T | ProviderError:
     except ProviderError as error:
         error.__context__ = None
         return error.with_traceback(None)
-    except (GoogleAuthError, ValueError, KeyError, TypeError):
+    except (GoogleAuthError, ValueError, KeyError, TypeError, OverflowError):
         # Of all of these nothing is told: they quote what they could not read.
         return AuthFailed("the log-in at Google came to nothing: its credential cannot be used, or its answer holds no token")
 

@@ -3,6 +3,7 @@
 Credentials are read anew for each log-in, and go to Google's own addresses alone. Keeps nothing: that is ``google_session``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -38,11 +39,12 @@ class KeyEntrance:
     key: KeyRef
     references: References
     places: GooglePlaces
+    whose: str
 
     async def log_in(self) -> Token:
         info = members(await self.references.read(self.key), str(self))
         check_key(info, str(self))
-        return await in_thread(lambda: by_key(self.places, info, str(self)))
+        return await in_thread(self.whose, lambda: by_key(self.places, info, str(self)))
 
     def __str__(self) -> str:
         return f"the key in {self.key}, key {self.key.key},"
@@ -56,11 +58,12 @@ class FederatedEntrance:
     audience: str
     tokens: TenantTokens
     places: GooglePlaces
+    whose: str
 
     async def log_in(self) -> Token:
         subject = await _token_of(self.tokens, self.who, self.audience)
         account = await _stands_in_for(self.tokens, self.who)
-        return await in_thread(lambda: self._exchanged(subject, account))
+        return await in_thread(self.whose, lambda: self._exchanged(subject, account))
 
     def _exchanged(self, subject: Sensitive, account: str) -> Token:
         first = exchanged(self.places, self.audience, JWT, subject, str(self))
@@ -77,16 +80,20 @@ class ClusterEntrance:
     login: ClusterLogin
     tokens: TenantTokens
     places: GooglePlaces
+    whose: str
+    clock: Callable[[], float]
 
     async def log_in(self) -> Token:
-        login = await whereabouts(self.login, self.places)
+        login = await whereabouts(self.login, self.places, self.clock)
         subject = await _token_of(self.tokens, login.who, token_audience(login.project))
         account = await _stands_in_for(self.tokens, login.who)
-        return await in_thread(lambda: self._exchanged(login, subject, account))
+        return await in_thread(self.whose, lambda: self._exchanged(login, subject, account))
 
     def _exchanged(self, login: ClusterLogin, subject: Sensitive, account: str) -> Token:
         audience = cluster_audience(login.project, login.location, login.cluster)
-        where = f"{self} in the cluster {login.cluster} at {login.location}, project {login.project}"
+        # What the machine said is the operator's, and not told to a tenant.
+        named = f"the cluster {login.cluster} at {login.location}, project {login.project}"
+        where = f"{self} in {named if login is self.login else 'the cluster that the operator runs in'}"
         return finished(self.places, exchanged(self.places, audience, JWT, subject, where), account, str(self))
 
     def __str__(self) -> str:
@@ -100,12 +107,13 @@ class AwsEntrance:
     login: AwsLogin
     references: References
     places: GooglePlaces
+    whose: str
 
     async def log_in(self) -> Token:
         login = self.login
         key_id, secret = await self._word(login.key_id), await self._word(login.secret)
         source = with_keys(login.region, key_id.reveal().decode("ascii"), secret, await self._token())
-        return await in_thread(lambda: signed(self.places, login.audience, source, str(self)))
+        return await in_thread(self.whose, lambda: signed(self.places, login.audience, source, str(self)))
 
     async def _token(self) -> Sensitive | None:
         try:

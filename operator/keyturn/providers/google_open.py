@@ -49,36 +49,45 @@ def opened(
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
 ) -> GoogleProvider:
-    """``namespace`` is a tenant's, whose share of the room it takes; '' for an admin's provider, which stands for itself.
+    """``namespace`` is a tenant's, whose share of room and threads it takes; '' for an admin's provider, which stands for itself.
 
     ``rules`` are for a tenant's provider, whose token endpoint is dialed by them. Raises `Rejected`.
     """
     if isinstance(config.login, AmbientLogin | FileLogin) and namespace:
         raise Rejected(f"{_FIELD}: the operator's own identity is for a ClusterSecretProvider only; add auth")
     place = Place(config.project, config.location)
-    entrance = _entrance(config.login, places, Dialer(rules, namespace), references, tokens)
+    whose = namespace or place.parent
+    entrance = _entrance(config.login, places, Dialer(rules, namespace), references, tokens, whose, clock)
     session = Session(place, entrance, places, clock=clock, chance=chance)
-    return (GoogleWriter if may_write else GoogleProvider)(place, session, room, namespace or place.parent)
+    return (GoogleWriter if may_write else GoogleProvider)(place, session, room, whose)
 
 
-def _entrance(login: GoogleLogin, places: GooglePlaces, dialer: Dialer, references: References, tokens: TenantTokens | None) -> Entrance:
+def _entrance(
+    login: GoogleLogin,
+    places: GooglePlaces,
+    dialer: Dialer,
+    references: References,
+    tokens: TenantTokens | None,
+    whose: str,
+    clock: Callable[[], float],
+) -> Entrance:
     match login:
         case KeyLogin(key):
-            return KeyEntrance(key, references, places)
+            return KeyEntrance(key, references, places, whose)
         case FederatedLogin(who, audience):
-            return FederatedEntrance(who, audience, _given(tokens, "workloadIdentityFederation.serviceAccountRef"), places)
+            return FederatedEntrance(who, audience, _given(tokens, "workloadIdentityFederation.serviceAccountRef"), places, whose)
         case ClusterLogin():
-            return ClusterEntrance(login, _given(tokens, "workloadIdentity"), places)
+            return ClusterEntrance(login, _given(tokens, "workloadIdentity"), places, whose, clock)
         case ConfigLogin():
-            return ConfigEntrance(login, references, dialer, places)
+            return ConfigEntrance(login, references, dialer, places, whose)
         case AwsLogin():
-            return AwsEntrance(login, references, places)
+            return AwsEntrance(login, references, places, whose)
         case FileLogin(file):
-            return FileEntrance(file, references, dialer, places)
+            return FileEntrance(file, references, dialer, places, whose)
         case AmbientLogin():
             # As Google's libraries do: what the environment names comes first.
             own = google_file(os.environ)
-            return FileEntrance(own, OwnCredentials({}), dialer, places) if own is not None else MachineEntrance(places)
+            return FileEntrance(own, OwnCredentials({}), dialer, places, whose) if own is not None else MachineEntrance(places, whose)
         case _:
             assert_never(login)
 
