@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
 from contract.answers import get, read
 from contract.azures import Rig, rigged
@@ -124,6 +125,50 @@ async def test_a_put_that_comes_late_brings_nothing_back_also_where_it_was_not_t
     await writer.delete("db")
     assert await writer.put("db", value("one"), token=TOKEN) == first
     assert isinstance(await get(writer), NotFound)
+
+
+@pytest.mark.parametrize("look", [1, 2], ids=["as it is back", "before it goes again"])
+async def test_a_put_that_comes_late_takes_nothing_along_that_another_has_put_meanwhile(rig: Rig, look: int) -> None:
+    writer = rig.open()
+    first = await writer.put("db", value("one"), token=TOKEN)
+    await writer.put("db", value("two"), token=OTHER)
+    await writer.delete("db")
+    looks: list[str] = []
+
+    def overtaken(request: web.Request) -> None:
+        if request.path.startswith("/secrets/db/versions") and not rig.vault.held["db"].is_deleted:
+            looks.append(request.path)
+            if len(looks) == look:
+                rig.seed("db", "kt-canary-three")
+
+    rig.vault.trouble = overtaken
+    assert await writer.put("db", value("one"), token=TOKEN) == first
+    assert await read(writer) == b"kt-canary-three"
+    assert len(looks) == 2
+
+
+async def test_a_put_that_comes_late_leaves_what_another_has_recovered(rig: Rig) -> None:
+    writer = rig.open()
+    first = await writer.put("db", value("one"), token=TOKEN)
+    await writer.put("db", value("two"), token=OTHER)
+    await writer.delete("db")
+
+    def overtaken(request: web.Request) -> None:
+        if request.path.endswith("/recover"):
+            rig.vault.held["db"].is_deleted = False
+
+    rig.vault.trouble = overtaken
+    assert await writer.put("db", value("one"), token=TOKEN) == first
+    assert await read(writer) == b"kt-canary-two"
+
+
+async def test_versions_that_would_be_too_much_to_keep_are_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(60):
+        rig.seed("db", "kt-canary-db", {f"n{n}": "x" * 256 for n in range(15)})
+    assert len(await rig.open().versions("db")) == 61
+    monkeypatch.setattr("keyturn.providers.azure.MOST_KEPT", 60 * 15 * 256)
+    with pytest.raises(Invalid, match="too many versions"):
+        await rig.open().versions("db")
 
 
 async def test_a_deletion_that_takes_its_time_is_waited_for(rig: Rig) -> None:

@@ -30,6 +30,7 @@ from keyturn.providers.azure_names import (
     stamp_of,
     waiting,
     waiting_version,
+    weight_of,
 )
 from keyturn.providers.azure_road import LIMIT
 from keyturn.providers.azure_session import Session
@@ -42,8 +43,12 @@ VALUE_LIMIT: Final = LIMIT
 PAGE: Final = 25
 """More are not given at once."""
 PAGE_LIMIT: Final = 2 << 20
+_LEAST: Final = PAGE // 2
+"""So many each page counts for, whatever is on it: else there need be no end of them."""
 MOST: Final = 50_000
 """Secrets of a vault: more are listed by nobody."""
+MOST_KEPT: Final = 16 << 20
+"""Bytes, of what is told of the versions of one secret."""
 _MUCH: Final = 64 << 10
 
 
@@ -82,12 +87,12 @@ class AzureProvider:
     async def survey(self, refs: Sequence[SourceRef]) -> Survey:
         """By a list of all secrets in the vault, 25 at a time. Of versions that are pinned it says nothing."""
         self._session.check_open()
-        known: dict[str, str] = {}
+        wanted = [ref for ref in refs if ref.version in {"", CURRENT}]
+        keys, known = {ref.key for ref in wanted}, dict[str, str]()
         size = calls = 0
         async for page, told_at in self._pages():
-            known |= {each.name: fingerprint(each.updated, told_at) for each in page}
+            known |= {each.name: fingerprint(each.updated, told_at) for each in page if each.name in keys}
             size, calls = size + len(page), calls + 1
-        wanted = (ref for ref in refs if ref.version in {"", CURRENT})
         return Survey({ref: known[ref.key] for ref in wanted if known.get(ref.key)}, size, calls)
 
     async def validate(self) -> None:
@@ -186,8 +191,12 @@ class AzureProvider:
     async def _versions(self, name: str) -> Entries:
         """The versions of a secret, the newest first; none where it is not there."""
         found: Rows = []
+        weight = 0
         try:
             async for page, _ in self._pages(of=name):
+                weight += sum(map(weight_of, page))
+                if weight > MOST_KEPT:
+                    raise Invalid(f"{name} has too many versions in Key Vault, or too many tags on them; back it up, and purge it")
                 found += page
         except NotFound:
             return []
@@ -204,7 +213,7 @@ class AzureProvider:
             url = f"{path}?maxresults={size}" + (f"&$skiptoken={quote(behind, safe='')}" if behind else "")
             body, headers = await self._session.ask(partial(_get_page, url), what, limit=PAGE_LIMIT)
             rows, behind = page_of(body) if len(body) <= _MUCH else await asyncio.to_thread(page_of, body)
-            seen += max(1, len(rows))  # a page without any counts too, else they need have no end
+            seen += max(_LEAST, len(rows))
             yield rows, date_of(headers)
             if not behind:
                 return

@@ -104,6 +104,11 @@ class Row:
     content_type: str | None
 
 
+def weight_of(row: Row) -> int:
+    """Bytes, about: what it costs to keep it."""
+    return 500 + len(row.name) + sum(100 + len(name) + len(text) for name, text in row.tags.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One version in a list of them, without its value."""

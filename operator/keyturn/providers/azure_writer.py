@@ -113,41 +113,47 @@ class AzureWriter(AzureProvider):
 
     async def _put(self, name: str, text: str, ours: Mark, tags: Mapping[str, str] | None) -> str:
         """The version that this put made, now or before."""
-        was_deleted = False
+        revived = ""
         for _ in range(_TURNS):
             versions = await self._versions(name)
             # The first that has it: others may have taken the tag along.
             if before := next((each for each in versions[::-1] if each.stamp.put == ours.name), None):
                 ours.check(before.stamp.seal, name)
-                if was_deleted:
-                    # It came late, and brings nothing back.
-                    await self._delete(name, purge=False)
+                if revived:
+                    await self._bury(name, revived)
                 return before.version
             newest = versions[0] if versions else None
             kept = (newest.tags if newest else {}) if tags is None else tags
             try:
                 return await self._set(name, text, Stamp(_next(versions), ours.name, ours.seal), kept, newest)
             except Recoverable:
-                if before_deletion := await self._made_last(name, ours):
-                    return before_deletion
-                was_deleted = True
+                last = await self._last(name)
+                if last and last.stamp.put == ours.name:
+                    ours.check(last.stamp.seal, name)
+                    return last.version
                 with suppress(NotFound):
-                    await self._recover(name)
+                    revived = last.version if await self._recover(name) and last else ""
             except Unsettled:
                 await asyncio.sleep(POLL_S)
         raise Conflict(f"{name} is being deleted or recovered in Key Vault; try again")
 
-    async def _made_last(self, name: str, ours: Mark) -> str:
-        """The newest version of a deleted secret, where it was this put that made it; else ''."""
+    async def _last(self, name: str) -> Entry | None:
+        """The newest version of a deleted secret; None where it is not one any more."""
         try:
-            deleted = await self._deleted(name)
+            properties = (await self._deleted(name)).properties
         except NotFound:
-            return ""
-        stamp = stamp_of(deleted.properties.tags)
-        if stamp.put != ours.name:
-            return ""
-        ours.check(stamp.seal, name)
-        return str(deleted.properties.version)
+            return None
+        return Entry(str(properties.version), properties.created_on, bool(properties.enabled), stamp_of(properties.tags))
+
+    async def _bury(self, name: str, revived: str) -> None:
+        """A put that came late brings nothing back: deletes the secret again while its newest version is the one that it came back with.
+
+        What another has put there since stays. He who does so between this look and the deletion still loses it: a vault has no
+        deletion that depends on anything.
+        """
+        now = await self._ordered(name)
+        if now and now[0].version == revived:
+            await self._delete(name, purge=False)
 
     async def _set(self, name: str, text: str, stamp: Stamp, tags: Mapping[str, str], like: Entry | None) -> str:
         given, kind = {**others(tags), TAG: str(stamp)}, like.content_type if like else None
@@ -210,11 +216,14 @@ class AzureWriter(AzureProvider):
     async def _deleted(self, name: str) -> DeletedSecret:
         return await self._session.ask(lambda client: client.get_deleted_secret(name), f"the deleted key {name}")
 
-    async def _recover(self, name: str) -> None:
+    async def _recover(self, name: str) -> bool:
+        """Whether it was recovered by this; else another is about it."""
         with suppress(Unsettled):
             await self._session.ask(
                 lambda client: client.recover_deleted_secret(name, _polling_interval=POLL_S), f"to recover the key {name}"
             )
+            return True
+        return False
 
 
 def _next(versions: Sequence[Entry]) -> int:
