@@ -55,7 +55,7 @@ async def test_a_role_in_the_spec_is_on_top_of_the_annotated_one_with_external_i
     assert [text_of(answer) for answer in answers] == ["kt-canary-db"] * 10
     assert asked(here) == [("AssumeRoleWithWebIdentity", OWN), ("AssumeRole", SHOP)]
     first, second = here.front.sts.sessions
-    assert {first["RoleSessionName"], second["RoleSessionName"]} == {"keyturn-shop-app"}
+    assert {first["RoleSessionName"], second["RoleSessionName"]} == {"keyturn-shop@app"}
     assert not {"ExternalId", "Tags.member.1.Key"} & first.keys()
     assert "WebIdentityToken" not in second
     assert list(here.front.sts.identities.values())[-1].tags == dict(TAGS)

@@ -49,7 +49,7 @@ async def test_a_service_account_is_the_role_that_trusts_it(here: Account, signe
     assert isinstance(here.tokens, Tokens)
     assert here.tokens.made == [(APP, AUDIENCE)]
     [asked] = here.front.sts.sessions
-    assert asked["RoleSessionName"] == "keyturn-shop-app"
+    assert asked["RoleSessionName"] == "keyturn-shop@app"
     here.front.sts.end_sessions()
     assert text_of(await get(provider, "db")) == "kt-canary-db"
     assert len(here.tokens.made) == 2

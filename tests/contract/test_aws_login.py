@@ -1,6 +1,7 @@
 """Log-ins to AWS by keys and by roles, at a fake STS and Secrets Manager that check signatures and trust policies."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,9 +11,13 @@ from contract.answers import get, text_of
 from contract.aws import KEY_ID, PROSE, REQUEST, ROLE, SECRET, USER, Account, account, refusal, refused
 from contract.aws_rules import RefusedError
 from contract.aws_sts import Identity, Role, spelled
+from keyturn.decide.address import AddressRules
 from keyturn.model.aws import AssumedRole, KeysLogin
 from keyturn.model.errors import ProviderError, Throttled, Unavailable
 from keyturn.model.sensitive import Sensitive
+from keyturn.model.tenant import ServiceAccount
+from keyturn.providers.aws_login import called, session_name
+from keyturn.providers.names import LookUps
 
 OTHER = "arn:aws:iam::123456789012:role/other"
 
@@ -88,6 +93,45 @@ async def test_a_role_is_assumed_once_for_many_with_its_external_id_and_tags(her
     assert (asked["RoleSessionName"], asked["DurationSeconds"]) == ("keyturn-shop", "3600")
     [session] = [each for each in here.front.sts.identities.values() if each.token]
     assert session.tags == {"team": "shop", "tier": "one two"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (called(ServiceAccount("shop", "prod-x")), called(ServiceAccount("shop-prod", "x"))),
+        (called(ServiceAccount("shop", "prod")), "shop-prod"),
+        (called(ServiceAccount("n" * 63, "x")), called(ServiceAccount("n" * 63, "y"))),
+        (called(ServiceAccount("n" * 63, "x")), "n" * 63),
+        (called(ServiceAccount("n", "x" * 253)), called(ServiceAccount("n", "x" * 252 + "y"))),
+    ],
+)
+def test_no_two_have_a_session_of_one_name(one: str, other: str) -> None:
+    names = [session_name(one), session_name(other)]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"[\w+=,.@-]{2,64}", name, re.ASCII) for name in names)
+
+
+@pytest.mark.parametrize("is_tenants", [True, False])
+async def test_a_tenants_region_is_looked_up_among_what_tenants_chose(
+    here: Account, monkeypatch: pytest.MonkeyPatch, *, is_tenants: bool
+) -> None:
+    here.front.sts.roles[OTHER] = Role({USER})
+    await here.put("db", "kt-canary-db")
+    asked = list[tuple[str, str]]()
+
+    class Told(LookUps):
+        async def ask(self, asker: str, host: str, family: int) -> list[str]:
+            asked.append((asker, host))
+            return await super().ask(asker, host, family)
+
+    lookups = {"FOR_TENANTS": Told(), "FOR_ADMINS": Told()}
+    for name in ("SECRETS_MANAGER", "STS"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", here.front.url.replace("127.0.0.1", "localhost"))
+    for name, made in lookups.items():
+        monkeypatch.setattr(f"keyturn.providers.dial.{name}", made)
+    rules = AddressRules() if is_tenants else None
+    assert text_of(await get(here.open(role=AssumedRole(OTHER), rules=rules), "db")) == "kt-canary-db"
+    assert asked == [("shop" if is_tenants else "localhost", "localhost")] * 2
 
 
 async def test_a_role_that_does_not_trust_us_is_named(here: Account) -> None:

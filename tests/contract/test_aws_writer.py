@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,26 @@ async def test_a_deleted_key_does_not_come_back_for_a_put_that_fails(here: Accou
         await aws.put("db", NEW, token=TOKENS[1])
     assert isinstance(await get(aws, "db"), NotFound)
     assert not any(each.is_readable for each in await aws.versions("db"))
+
+
+@pytest.mark.parametrize("expect", [None, ""])
+async def test_what_another_has_put_meanwhile_into_a_key_that_came_back_stays_there(here: Account, expect: str | None) -> None:
+    aws, other = writer(here), writer(here)
+    await aws.put("db", OLD, token=TOKENS[0])
+    await aws.delete("db")
+    ask = aws._session.ask
+
+    async def overtaken(operation: str, *asked: Any, **more: Any) -> Any:
+        if operation == "put_secret_value":
+            await other.put("db", NEWER, token=TOKENS[2])
+            here.front.refused_operations.add("PutSecretValue")
+        return await ask(operation, *asked, **more)
+
+    aws._session.ask = overtaken  # type: ignore[method-assign]  # to stand between two calls, each of which goes over the wire
+    with pytest.raises(AccessDenied):
+        await aws.put("db", NEW, token=TOKENS[1], expect=expect)
+    assert await stored(here) == "kt-canary-newer"
+    assert here.front.count("DeleteSecret") == 1
 
 
 async def test_a_name_that_aws_still_deletes_is_unavailable_for_a_while(here: Account) -> None:

@@ -239,6 +239,16 @@ async def test_a_server_that_has_a_strange_certificate_gets_no_token(rig: Rig) -
     assert rig.services.asked == []
 
 
+async def test_more_versions_than_anybody_keeps_are_not_gathered(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        rig.seed("db", f"kt-canary-{number}".encode())
+    monkeypatch.setattr("keyturn.providers.google_changes._PAGE", 2)
+    assert len(await rig.writer().versions("db")) >= 5
+    monkeypatch.setattr("keyturn.providers.google_changes.MOST", 2)
+    with pytest.raises(Invalid, match="more than 2 versions"):
+        await rig.writer().versions("db")
+
+
 def surroundings(rig: Rig) -> Surroundings:
     return Surroundings(Reach(), AddressRules(), rig, google=rig.places)
 

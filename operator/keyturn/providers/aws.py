@@ -7,16 +7,16 @@ Many are read by one call each twenty, and looked at by one list each hundred, w
 import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from keyturn.model.aws import AwsConfig
 from keyturn.model.errors import AccessDenied, Conflict, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import Cap, Meta, SourceRef, Survey, Value
 from keyturn.providers.aws_batch import Job, jobs_of, work_off
-from keyturn.providers.aws_channel import in_thread
+from keyturn.providers.aws_json import Batch, Page, SecretValue, TaggedPage, refusal_of
 from keyturn.providers.aws_names import chosen, fingerprint, id_of, meta_of, shared_prefix, value_of
 from keyturn.providers.aws_session import Session
-from keyturn.providers.aws_wire import Reply, failure, speaks_of_deletion
+from keyturn.providers.aws_wire import failure
 from keyturn.providers.dial import TooLong
 from keyturn.providers.room import Hold, Room
 
@@ -24,14 +24,20 @@ BATCH: Final = 20
 """Secrets in one call."""
 VALUE_LIMIT: Final = 1 << 19
 """Bytes. A value has 64 KiB at most, and JSON may spell each byte with six."""
-BATCH_LIMIT: Final = 8 << 20
+BATCH_LIMIT: Final = 2 << 20
+"""Twenty that are as large as they may be, in base64. Those that JSON makes longer are read one by one."""
 PAGE: Final = 100
-PAGE_LIMIT: Final = 8 << 20
+PAGE_LIMIT: Final = 4 << 20
+"""A page that is longer is asked for in parts."""
+_LEAST: Final = PAGE // 2
+"""So many each page counts for, whatever is on it: else there need be no end of them."""
 MOST: Final = 50_000
 """Secrets that a list goes over: more are listed by nobody."""
 LIST_LAG_S: Final = 300.0
 """So long a list may not have heard of a write."""
 _BATCHES_AGAIN_S: Final = 3600.0
+
+_Pages = TypeVar("_Pages", Page, TaggedPage)
 
 
 class AwsProvider:
@@ -66,8 +72,8 @@ class AwsProvider:
 
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         self._session.check_open()
-        async for page in self._pages(f"{self._config.prefix}{prefix}"):
-            for entry in page:
+        async for page in self._pages(f"{self._config.prefix}{prefix}", TaggedPage):
+            for entry in page.secret_list:
                 meta = meta_of(self._config.prefix, entry)
                 if meta is not None and meta.key.startswith(prefix):
                     yield meta
@@ -86,10 +92,10 @@ class AwsProvider:
         size = calls = 0
         if not wanted:
             return Survey(found, size)
-        async for page in self._pages(shared_prefix(wanted)):
-            size, calls = size + len(page), calls + 1
-            for entry in page:
-                named = (*wanted.get(str(entry.get("Name")), ()), *wanted.get(str(entry.get("ARN")), ()))
+        async for page in self._pages(shared_prefix(wanted), Page):
+            size, calls = size + len(page.secret_list), calls + 1
+            for entry in page.secret_list:
+                named = (*wanted.get(entry.name or "", ()), *wanted.get(entry.arn or "", ()))
                 found |= {ref: told for ref in named if (told := fingerprint(ref, entry)) and self._is_settled(ref.key)}
         return Survey(found, size, calls)
 
@@ -97,7 +103,7 @@ class AwsProvider:
         """By a list of one, which tells an identity that AWS knows from one that it does not, whatever it may."""
         self._session.check_open()
         try:
-            await self._session.ask("list_secrets", {"MaxResults": 1}, "a list of the secrets")
+            await self._session.ask("list_secrets", {"MaxResults": 1}, "a list of the secrets", Page)
         except AccessDenied:
             self._may_list = False
         else:
@@ -122,33 +128,34 @@ class AwsProvider:
             return {}
         asked = {"SecretIdList": list(job.names)}
         try:
-            told = await self._session.ask("batch_get_secret_value", asked, "many secrets at once", limit=BATCH_LIMIT, room=hold)
+            told = await self._session.ask("batch_get_secret_value", asked, "many secrets at once", Batch, limit=BATCH_LIMIT, room=hold)
         except AccessDenied:
             # Each by itself may be open to us. The right may be given later.
             self._no_batches_until_s = self._clock() + _BATCHES_AGAIN_S
         except (Invalid, NotFound, TooLong):
             pass  # one of them spoils all
         else:
-            return await in_thread(lambda: self._sorted(job, told))
+            return self._sorted(job, told)
         return {}
 
-    def _sorted(self, job: Job, told: Mapping[str, Any]) -> Mapping[SourceRef, Value | ProviderError]:
-        values = {str(entry.get(field)): entry for entry in told.get("SecretValues") or () for field in ("Name", "ARN")}
-        errors = {str(error.get("SecretId")): error for error in told.get("Errors") or ()}
+    def _sorted(self, job: Job, told: Batch) -> Mapping[SourceRef, Value | ProviderError]:
+        values = {name: entry for entry in told.secret_values or () for name in (entry.name, entry.arn)}
+        errors = {problem.secret_id: problem for problem in told.errors or ()}
+        if len(told.secret_values or ()) + len(told.errors or ()) > len(job.names):
+            raise Unavailable("AWS's answer holds more secrets than were asked for")
         found: dict[SourceRef, Value | ProviderError] = {}
         for name, refs in job.names.items():
             for ref in refs:
                 if name in values:
                     found[ref] = _tried(ref, values[name])
                 elif name in errors:
-                    code, message = errors[name].get("ErrorCode"), errors[name].get("Message")
-                    found[ref] = failure(Reply(400, code=str(code), is_deletion=speaks_of_deletion(code, message)), f"the secret {ref}")
+                    found[ref] = failure(refusal_of(errors[name]), f"the secret {ref}")
         return found
 
     async def _get(self, ref: SourceRef, name: str, hold: Hold) -> Value | ProviderError:
         try:
             told = await self._session.ask(
-                "get_secret_value", {"SecretId": name, **chosen(ref)}, f"the secret {ref}", limit=VALUE_LIMIT, room=hold
+                "get_secret_value", {"SecretId": name, **chosen(ref)}, f"the secret {ref}", SecretValue, limit=VALUE_LIMIT, room=hold
             )
         except TooLong:
             return Invalid(f"{ref} is too large: AWS's answer has more than {VALUE_LIMIT >> 10} KiB")
@@ -156,33 +163,37 @@ class AwsProvider:
             return error.with_traceback(None)
         return _tried(ref, told)
 
-    async def _pages(self, prefix: str) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    async def _pages(self, prefix: str, kind: type[_Pages]) -> AsyncIterator[_Pages]:
+        """Each is gone from the room when the next one is asked for: what is kept of it is little, or is weighed by whoever keeps it."""
         asked: dict[str, object] = {"MaxResults": PAGE}
         if prefix:
             if not prefix.isascii() or not prefix.isprintable() or prefix.startswith("!"):
                 return  # no name begins so, and for the filter the sign means all others
             asked["Filters"] = [{"Key": "name", "Values": [prefix]}]
-        seen = 0
-        while True:
-            try:
-                told = await self._session.ask("list_secrets", asked, "a list of the secrets", limit=PAGE_LIMIT)
-            except AccessDenied:
-                self._may_list = False
-                raise
-            page = told.get("SecretList")
-            if not isinstance(page, list):
-                raise Unavailable("AWS's list of secrets is none")
-            self._may_list = True
-            seen += max(1, len(page))  # a page without any counts too, else they need have no end
-            yield page
-            if not (token := told.get("NextToken")):
-                return
-            if seen >= MOST:
-                raise Invalid(f"more than {MOST} secrets begin with {prefix!r}; set the provider's prefix, or a longer one")
-            asked["NextToken"] = token
+        seen, size = 0, PAGE
+        with self._room.hold(self._tenant) as hold:
+            while True:
+                try:
+                    told = await self._session.ask("list_secrets", asked, "a list of the secrets", kind, limit=PAGE_LIMIT, room=hold)
+                except AccessDenied:
+                    self._may_list = False
+                    raise
+                except TooLong:
+                    if size == 1:
+                        raise
+                    asked["MaxResults"] = size = max(1, size // 8)
+                    continue
+                self._may_list = True
+                seen += max(_LEAST, len(told.secret_list))
+                yield told
+                if not told.next_token:
+                    return
+                if seen >= MOST:
+                    raise Invalid(f"more than {MOST} secrets begin with {prefix!r}; set the provider's prefix, or a longer one")
+                asked["NextToken"] = told.next_token
 
 
-def _tried(ref: SourceRef, told: Mapping[str, Any]) -> Value | ProviderError:
+def _tried(ref: SourceRef, told: SecretValue) -> Value | ProviderError:
     try:
         return value_of(ref, told)
     except ProviderError as error:

@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from keyturn.model.errors import Invalid
+from keyturn.model.errors import Invalid, Unavailable
 from keyturn.model.material import Version
 from keyturn.model.sensitive import Sensitive
-from keyturn.providers.aws_names import AWSCURRENT, BY_ID, MOST_BYTES, NO_VALUE_YET, STAGES, time_of
+from keyturn.providers.aws_json import VersionEntry
+from keyturn.providers.aws_names import AWSCURRENT, BY_ID, MOST_BYTES, NO_VALUE_YET, STAGES, is_id, time_of
 
 PUT: Final = "keyturn-put"
 """The label of a version that is to become current, in the place of the one that was expected."""
 
 _SHORTEST, _LONGEST = 32, 64
 _TAGS: Final = 50
+_LABELS: Final = 100
+"""On a page. AWS takes 20 of a secret."""
 _TAG_KEY, _TAG_VALUE = 128, 256
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -28,11 +31,15 @@ class Ledger:
     is_deleted: bool = False
 
     @classmethod
-    def of(cls, entries: Sequence[Mapping[str, Any]], *, is_deleted: bool) -> Self:
+    def of(cls, entries: Sequence[VersionEntry], *, is_deleted: bool) -> Self:
         """From a list of versions, in whatever order."""
-        versions = {str(entry["VersionId"]): frozenset(map(str, entry.get("VersionStages") or ())) for entry in entries}
-        created = {str(entry["VersionId"]): time_of(entry.get("CreatedDate")) or _LONG_AGO for entry in entries}
+        versions = {entry.version_id: frozenset(entry.version_stages or ()) for entry in entries}
+        created = {entry.version_id: time_of(entry.created_date) or _LONG_AGO for entry in entries}
         return cls(versions, created, is_deleted)
+
+    def has_grown(self, before: "Ledger", but: str) -> bool:
+        """Whether it has a version more than before, ``but`` this one, or another one is current."""
+        return bool(self.versions.keys() - before.versions.keys() - {but}) or self.holder(AWSCURRENT) != before.holder(AWSCURRENT)
 
     def holder(self, label: str) -> str:
         """The version that has a label; '' where none has."""
@@ -85,6 +92,12 @@ def check_tags(key: str, tags: Mapping[str, str] | None) -> None:
             raise Invalid(f"{key}: AWS takes tags of 1 to {_TAG_KEY} characters with {_TAG_VALUE} at most, none of which begins with aws:")
     if len(tags or {}) > _TAGS:
         raise Invalid(f"{key}: AWS takes {_TAGS} tags")
+
+
+def check_page(name: str, page: Sequence[VersionEntry]) -> None:
+    """Raises `Unavailable` for what is no list of versions of AWS's: what is kept of one has an end."""
+    if sum(len(entry.version_stages or ()) for entry in page) > _LABELS or not all(is_id(entry.version_id) for entry in page):
+        raise Unavailable(f"AWS's list of the versions of {name} is none")
 
 
 def versions_of(ledger: Ledger) -> list[Version]:

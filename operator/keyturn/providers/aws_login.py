@@ -4,6 +4,7 @@ Credentials are read anew for each log-in. Keeps nothing but the operator's own 
 """
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ LOOK_S: Final = 60.0
 
 _chains: Final = ThreadPoolExecutor(2, thread_name_prefix="keyturn-aws-chain")
 _NO_NAME: Final = re.compile(r"[^\w+=,.@-]", re.ASCII)
+_LONGEST_NAME: Final = 64
+_HASH: Final = 10
 
 
 class Entrance(Protocol):
@@ -111,7 +114,7 @@ class Federated:
     async def log_in(self, now_s: float, chance: float, *, is_anew: bool) -> Pass:  # noqa: ARG002  # it is, always
         asked = {
             "RoleArn": self._role,
-            "RoleSessionName": _session_name(_name_of(self._who)),
+            "RoleSessionName": session_name(called(self._who)),
             "WebIdentityToken": await self._token(),
             "DurationSeconds": SESSION_S,
         }
@@ -150,7 +153,7 @@ class Tenant:
         role, on_top = aws_roles(self._who, await self._tokens.annotations(self._who), self._asked)
         way_in: Entrance = Federated(self._who, role, self._tokens, self._sts)
         if on_top is not None:
-            way_in = Role(way_in, on_top, _name_of(self._who), self._sts)
+            way_in = Role(way_in, on_top, called(self._who), self._sts)
         return await way_in.log_in(now_s, chance, is_anew=is_anew)
 
     async def close(self) -> None:
@@ -173,7 +176,7 @@ class Role:
         way_in = await self._base.log_in(now_s, chance, is_anew=is_anew)
         asked: dict[str, object] = {
             "RoleArn": self._role.arn,
-            "RoleSessionName": _session_name(self._name),
+            "RoleSessionName": session_name(self._name),
             "DurationSeconds": SESSION_S,
         }
         if self._role.external_id:
@@ -195,13 +198,17 @@ class Role:
         return f"{self._base} in the role {self._role.arn}"
 
 
-def _name_of(who: ServiceAccount) -> str:
-    return f"{who.namespace}-{who.name}"
+def called(who: ServiceAccount) -> str:
+    """By a sign that is in no name, so that no other namespace and account together are called so."""
+    return f"{who.namespace}@{who.name}"
 
 
-def _session_name(text: str) -> str:
-    """As CloudTrail shows it."""
-    return _NO_NAME.sub("-", f"keyturn-{text}" if text else "keyturn")[:64]
+def session_name(text: str) -> str:
+    """As CloudTrail shows it. One that is too long ends in a hash of it all, behind a sign that is in no other."""
+    name = _NO_NAME.sub("-", f"keyturn-{text}" if text else "keyturn")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - _HASH - 1]}={hashlib.sha256(name.encode()).hexdigest()[:_HASH]}"
 
 
 def _granted(reply: Reply, now_s: float, chance: float) -> Pass:

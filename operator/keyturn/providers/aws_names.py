@@ -6,11 +6,12 @@ A version is named `uuid/` and its id, so that it is never taken for a staging l
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from keyturn.model.errors import Invalid, NotFound, Unavailable
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS, Meta, SourceRef, Value
 from keyturn.model.sensitive import Sensitive
+from keyturn.providers.aws_json import Entry, SecretValue, TaggedEntry
 
 AWSCURRENT, AWSPREVIOUS, AWSPENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 LABELS: Final = {CURRENT: AWSCURRENT, PREVIOUS: AWSPREVIOUS, PENDING: AWSPENDING}
@@ -29,9 +30,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}", re.ASCII)
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6}", re.ASCII)
 _ID: Final = re.compile(r"[!-~]{32,64}", re.ASCII)
 _LONGEST_LABEL: Final = 256
-
-Told = Mapping[str, Any]
-"""A structure in an answer, by the names of the SDK's model."""
+_LONGEST_NAME: Final = 512
 
 
 def name_of(prefix: str, key: str) -> str:
@@ -75,22 +74,22 @@ def version_id(key: str, version: str) -> str:
     return found
 
 
-def value_of(ref: SourceRef, told: Told) -> Value:
+def is_id(text: str) -> bool:
+    """Whether a version can be called so. What is longer is kept by nobody: a value's version is not weighed."""
+    return _ID.fullmatch(text) is not None
+
+
+def value_of(ref: SourceRef, told: SecretValue) -> Value:
     """The value in an answer. Raises a `ProviderError`."""
-    found, text, raw = str(told.get("VersionId", "")), told.get("SecretString"), told.get("SecretBinary")
-    if not found:
+    found, text, raw = told.version_id or "", told.secret_string, told.secret_binary
+    if not is_id(found):
         raise Unavailable(f"AWS's answer about {ref} names no version")
     if found == NO_VALUE_YET or (text is None and raw is None):
         raise NotFound(f"AWS Secrets Manager has no value of the secret {ref}")
-    try:
-        data = text.encode() if isinstance(text, str) else bytes(raw or b"")
-    except UnicodeEncodeError:
-        data = None
-    if data is None:
-        raise Invalid(f"the value of {ref} is no text that UTF-8 could hold")
+    data = text.encode() if text is not None else raw or b""
     if len(data) > MOST_BYTES:
         raise Invalid(f"{ref} is too large: it has more than {MOST_BYTES >> 10} KiB")
-    return Value(Sensitive(data), f"{BY_ID}{found}", time_of(told.get("CreatedDate")), found)
+    return Value(Sensitive(data), f"{BY_ID}{found}", time_of(told.created_date), found)
 
 
 def holders(versions: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -98,24 +97,28 @@ def holders(versions: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {label: version for version, labels in versions.items() if version != NO_VALUE_YET for label in labels}
 
 
-def meta_of(prefix: str, entry: Told) -> Meta | None:
+def meta_of(prefix: str, entry: TaggedEntry) -> Meta | None:
     """What a list's entry says; None where no read would give anything."""
-    name, current = str(entry.get("Name", "")), holders(entry.get("SecretVersionsToStages") or {}).get(AWSCURRENT)
-    if not name.startswith(prefix) or current is None or entry.get("DeletedDate"):
+    name, current = entry.name or "", holders(entry.secret_versions_to_stages or {}).get(AWSCURRENT, "")
+    if not name.startswith(prefix) or len(name) > _LONGEST_NAME or not is_id(current) or entry.deleted_date:
         return None
-    tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in entry.get("Tags") or ()}
-    return Meta(name.removeprefix(prefix), current, time_of(entry.get("LastChangedDate")), tags)
+    tags = {tag.key: tag.value or "" for tag in entry.tags or ()}
+    return Meta(name.removeprefix(prefix), current, time_of(entry.last_changed_date), tags)
 
 
-def fingerprint(ref: SourceRef, entry: Told) -> str:
+def fingerprint(ref: SourceRef, entry: Entry | TaggedEntry) -> str:
     """The id of the version that a reference means, as a list's entry has it; '' where it does not tell."""
-    versions = entry.get("SecretVersionsToStages") or {}
+    versions = entry.secret_versions_to_stages or {}
     pick = chosen(ref)
     if "VersionId" in pick:
         return pick["VersionId"] if pick["VersionId"] in versions else ""
-    return holders(versions).get(pick["VersionStage"], "")
+    found = holders(versions).get(pick["VersionStage"], "")
+    return found if is_id(found) else ""
 
 
-def time_of(told: object) -> datetime | None:
-    """A time of the SDK's, in UTC."""
-    return told.astimezone(UTC) if isinstance(told, datetime) else None
+def time_of(seconds: float | None) -> datetime | None:
+    """A time of AWS's; None where it tells none that can be."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -32,18 +32,21 @@ def opened(
 ) -> AwsProvider:
     """``rules`` are for a tenant's provider, whose endpoint is dialed by them. Raises `Rejected`.
 
-    What is under the cloud's own name is not of a tenant's choice: it may be at a private address, or behind the proxy.
+    What is under the cloud's own name is not of a tenant's choice: it may be at a private address, or behind the proxy. The region in
+    that name is, so that it is looked up among what tenants chose.
     """
-    dialer = Dialer(rules if config.endpoint else None, namespace)
-    entrance = _entrance(config, references, tokens, namespace)
+    regions = Dialer(None, namespace, is_named=rules is not None)
+    sts = Channel("sts", config.region, "", regions, namespace)
+    entrance = _entrance(config, references, tokens, namespace, sts)
     provider = AwsWriter if may_write else AwsProvider
-    session = Session(Channel("secretsmanager", config.region, config.endpoint, dialer), entrance, clock=clock, chance=chance)
+    dialer = Dialer(rules, namespace) if config.endpoint and rules is not None else regions
+    channel = Channel("secretsmanager", config.region, config.endpoint, dialer, namespace)
+    session = Session(channel, entrance, clock=clock, chance=chance)
     # An admin's provider stands for itself.
     return provider(config, session, room, namespace or str(entrance), clock=clock)
 
 
-def _entrance(config: AwsConfig, references: References, tokens: TenantTokens | None, namespace: str) -> Entrance:
-    sts = Channel("sts", config.region, "", Dialer(None))
+def _entrance(config: AwsConfig, references: References, tokens: TenantTokens | None, namespace: str, sts: Channel) -> Entrance:
     base: Entrance
     match config.login:
         case KeysLogin():

@@ -7,15 +7,17 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TypeVar, cast
 
 from keyturn.model.errors import AuthFailed
 from keyturn.providers.aws_channel import Channel
 from keyturn.providers.aws_login import Entrance
-from keyturn.providers.aws_wire import Pass, Reply, failure
+from keyturn.providers.aws_wire import Pass, failure
 from keyturn.providers.dial import LIMIT, NO_ANSWER
 from keyturn.providers.passes import Passes
 from keyturn.providers.room import Hold
+
+_T = TypeVar("_T")
 
 
 class Session:
@@ -36,21 +38,22 @@ class Session:
         self._passes = Passes[Pass]("keyturn-aws-login", self._log_in, clock=clock, silence=NO_ANSWER)
 
     async def ask(
-        self, operation: str, asked: Mapping[str, object], what: str, *, limit: int = LIMIT, room: Hold | None = None
-    ) -> Mapping[str, Any]:
-        """What is told. ``what`` stands for the request in errors. Raises what the refusal means."""
+        self, operation: str, asked: Mapping[str, object], what: str, kind: type[_T], *, limit: int = LIMIT, room: Hold | None = None
+    ) -> _T:
+        """What is told, which is a ``kind`` of ``aws_json``. ``what`` stands for the request in errors. Raises what the refusal means."""
         had = await self._passes.usable()
-        reply = await self._send(operation, asked, had, limit, room)
+        send = partial(self._channel.ask, operation, asked, kind=kind, limit=limit, room=room)
+        reply = await send(way_in=had)
         if reply.is_stranger:
             # A key that was replaced a moment ago, a session that has ended: the next one may be let in.
             fresh = await self._passes.share(had, partial(self._log_in, refused=had))
             if fresh is not had:
-                reply = await self._send(operation, asked, fresh, limit, room)
+                reply = await send(way_in=fresh)
         if reply.is_stranger:
             raise AuthFailed(f"AWS does not know {self._entrance}: it is wrong, or has ended; renew it", request_id=reply.request_id)
         if not reply.is_success:
             raise failure(reply, what)
-        return reply.told
+        return cast("_T", reply.told)
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""
@@ -61,9 +64,6 @@ class Session:
         await self._passes.close()
         await self._channel.close()
         await self._entrance.close()
-
-    async def _send(self, operation: str, asked: Mapping[str, object], way_in: Pass, limit: int, room: Hold | None) -> Reply:
-        return await self._channel.ask(operation, asked, way_in, limit=limit, room=room)
 
     async def _log_in(self, refused: Pass | None = None) -> Pass:
         """A new pass, or the ``refused`` one where there is no other."""

@@ -3,7 +3,6 @@
 AWS's prose is looked at for one word, and never shown: it quotes what was sent.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,13 +78,14 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a service said: ``told`` where it did as it was asked, else the ``code`` of its refusal.
+    """What a service said: ``told``, which is as the reader of its answer has it, where it did as it was asked, else the ``code`` of
+    its refusal.
 
     ``is_deletion``: it refuses since the secret is marked for deletion.
     """
 
     status: int
-    told: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    told: Any = field(default_factory=dict, repr=False)
     code: str = ""
     request_id: str = ""
     pause_s: float | None = None
@@ -104,19 +104,6 @@ class Reply:
 def speaks_of_deletion(code: object, message: object) -> bool:
     """Says that this refusal is that of a secret which is marked for deletion: AWS has no code of its own for it."""
     return code == "InvalidRequestException" and "delet" in str(message).lower()
-
-
-def is_aws(answer: Answer) -> bool:
-    """Says that a service of AWS's in JSON answers so, be it with a refusal."""
-    if request_id_of(answer) == "":
-        return False
-    if answer.is_cut:
-        return answer.body.lstrip()[:1] == b"{"
-    try:
-        told = json.loads(answer.body)
-    except (ValueError, RecursionError):  # UnicodeDecodeError is among these
-        return False
-    return isinstance(told, dict) and (answer.status < 300 or isinstance(told.get("__type"), str))
 
 
 def request_id_of(answer: Answer) -> str:

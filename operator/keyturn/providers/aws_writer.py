@@ -7,18 +7,21 @@ version's labels tell: AWSCURRENT or AWSPREVIOUS says that it was, our label tha
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from keyturn.model.errors import Conflict, Invalid, NotFound, ProviderError, Unavailable
 from keyturn.model.material import CURRENT, Cap, Version
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.aws import AwsProvider
-from keyturn.providers.aws_ledger import PUT, Ledger, Write, check_tags, check_token, payload, versions_of
+from keyturn.providers.aws_json import Description, Nothing, VersionEntry, Versions
+from keyturn.providers.aws_ledger import PUT, Ledger, Write, check_page, check_tags, check_token, payload, versions_of
 from keyturn.providers.aws_names import AWSCURRENT, AWSPENDING, BY_ID, LABELS, NO_VALUE_YET, name_of, version_id
 from keyturn.providers.put_mark import check_stage
 
 _ATTEMPTS: Final = 8
 """How often a writer that expects nothing gives way to others."""
+_MOST_PAGES: Final = 100
+"""Of a hundred versions each. AWS takes old ones away by itself."""
 
 
 class AwsWriter(AwsProvider):
@@ -124,7 +127,10 @@ class AwsWriter(AwsProvider):
             raise  # asked again it goes on; and what another has put there stays
         except ProviderError:
             with suppress(ProviderError):
-                await self._do("delete_secret", {"SecretId": write.name})
+                # Another may have put something there since it came back, which is not ours to delete.
+                now = await self._ledger(write.name)
+                if now is not None and not now.is_deleted and not now.has_grown(ledger, write.token):
+                    await self._do("delete_secret", {"SecretId": write.name})
             raise
 
     async def _add(self, write: Write, ledger: Ledger, expect: str | None) -> bool:
@@ -180,8 +186,8 @@ class AwsWriter(AwsProvider):
 
     async def _tag(self, write: Write) -> None:
         """Sets the tags, and takes others away, but for those that AWS itself has set."""
-        there, wanted = (await self._about(write.name) or {}).get("Tags") or (), write.tags or {}
-        gone = [str(tag["Key"]) for tag in there if tag["Key"] not in wanted and not str(tag["Key"]).startswith("aws:")]
+        about, wanted = await self._about(write.name), write.tags or {}
+        gone = [tag.key for tag in (about and about.tags) or () if tag.key not in wanted and not tag.key.startswith("aws:")]
         if gone:
             await self._do("untag_resource", {"SecretId": write.name, "TagKeys": gone})
         if wanted:
@@ -190,12 +196,12 @@ class AwsWriter(AwsProvider):
 
     # -- calls ------------------------------------------------------------------------------------------------------------------
 
-    async def _do(self, operation: str, asked: Mapping[str, object]) -> Mapping[str, Any]:
-        return await self._session.ask(operation, asked, f"the secret {asked.get('SecretId') or asked.get('Name')}")
+    async def _do(self, operation: str, asked: Mapping[str, object]) -> None:
+        await self._session.ask(operation, asked, f"the secret {asked.get('SecretId') or asked.get('Name')}", Nothing)
 
-    async def _about(self, name: str) -> Mapping[str, Any] | None:
+    async def _about(self, name: str) -> Description | None:
         try:
-            return await self._session.ask("describe_secret", {"SecretId": name}, f"the secret {name}")
+            return await self._session.ask("describe_secret", {"SecretId": name}, f"the secret {name}", Description)
         except NotFound:
             return None
 
@@ -204,17 +210,20 @@ class AwsWriter(AwsProvider):
         about = await self._about(name)
         if about is None:
             return None
-        entries: list[Mapping[str, Any]] = []
+        entries: list[VersionEntry] = []
         asked: dict[str, object] = {"SecretId": name, "IncludeDeprecated": True, "MaxResults": 100}
-        while True:
+        for _ in range(_MOST_PAGES):
             try:
-                told = await self._session.ask("list_secret_version_ids", asked, f"the versions of the secret {name}")
+                told = await self._session.ask("list_secret_version_ids", asked, f"the versions of the secret {name}", Versions)
             except NotFound:
                 return None
-            entries += told.get("Versions") or ()
-            if not (token := told.get("NextToken")):
-                return Ledger.of(entries, is_deleted=about.get("DeletedDate") is not None)
-            asked["NextToken"] = token
+            page = told.versions or []
+            check_page(name, page)
+            entries += page
+            if not told.next_token:
+                return Ledger.of(entries, is_deleted=about.deleted_date is not None)
+            asked["NextToken"] = told.next_token
+        raise Invalid(f"{name} has more versions than AWS keeps of a secret; look at it there")
 
 
 def _unexpected(key: str) -> Conflict:

@@ -89,12 +89,13 @@ class _Endless(_Useless):
 class Dialer:
     """Opens lines to servers. Without rules a server was chosen by an admin, and is taken as it is: proxy and all.
 
-    ``tenant`` is who chose the others, whose names share some threads. ``is_direct``: no proxy of the environment's is for it.
+    ``tenant`` is who chose the others, whose names share some threads; ``is_named``: he also chose a part of the names for which
+    there are no rules. ``is_direct``: no proxy of the environment's is for it.
     """
 
-    def __init__(self, rules: AddressRules | None, tenant: str = "", *, is_direct: bool = False) -> None:
+    def __init__(self, rules: AddressRules | None, tenant: str = "", *, is_direct: bool = False, is_named: bool = False) -> None:
         self._rules = rules
-        self._tenant = tenant
+        self._tenant = tenant if rules is not None or is_named else ""
         self._is_direct = is_direct or rules is not None
 
     def open(self, server: str, tls: ssl.SSLContext) -> "Line":
@@ -262,7 +263,8 @@ class _Names(AbstractResolver):
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         # An admin's name shares with nobody: each is an asker of its own.
-        addresses = await (FOR_ADMINS.ask(host, host, family) if self._rules is None else FOR_TENANTS.ask(self._tenant, host, family))
+        is_admins = self._rules is None and not self._tenant
+        addresses = await (FOR_ADMINS.ask(host, host, family) if is_admins else FOR_TENANTS.ask(self._tenant, host, family))
         # One that is refused spoils the name: to try the others would tell of it, and who answers so is up to no good.
         if self._rules is not None and not all(may_dial(address, self._rules) for address in addresses):
             raise _Useless("its name stands for an address that is not allowed; see --allow-addresses")

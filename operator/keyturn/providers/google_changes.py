@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from google.cloud.secretmanager_v1.types import resources, service
 
-from keyturn.model.errors import Conflict, Disabled, NotFound, Unavailable
+from keyturn.model.errors import Conflict, Disabled, Invalid, NotFound, Unavailable
 from keyturn.model.material import CURRENT, SourceRef, Value
 from keyturn.model.sensitive import Sensitive
-from keyturn.providers.google import GoogleProvider, State
+from keyturn.providers.google import MOST, GoogleProvider, State
 from keyturn.providers.google_book import Book
 from keyturn.providers.google_names import LATEST, VACANT, crc32c, number_of
 
@@ -59,14 +59,17 @@ class GoogleChanges(GoogleProvider):
     async def _states(self, key: str) -> Sequence[State]:
         """Of all versions, the newest first."""
         found: list[State] = []
-        token = ""
+        token, seen = "", 0
         while True:
             request = service.ListSecretVersionsRequest(parent=self._place.secret(key), page_size=_PAGE, page_token=token)
             page = await self._session.ask("list_secret_versions", request, f"the versions of the key {key}")
             found += [State.of(each) for each in page.versions]
+            seen += max(_PAGE // 2, len(page.versions))  # a page without any counts too
             token = page.next_page_token
             if not token:
                 return sorted(found, key=lambda state: -state.number)
+            if seen >= MOST:
+                raise Invalid(f"{key} has more than {MOST} versions in Secret Manager; delete it there, and put it anew")
 
     async def _create(self, key: str, annotations: Mapping[str, str]) -> Book | None:
         secret = resources.Secret(annotations=annotations)

@@ -20,7 +20,7 @@ from keyturn.model.sensitive import Sensitive
 
 CALL_S: Final = 10.0
 _CONNECT_MS: Final = 3000
-_LARGEST: Final = 16 << 20
+_LARGEST: Final = 4 << 20
 """Bytes of an answer; only lists come near it."""
 _LONGEST_PAUSE_S: Final = 3600.0
 _OPTIONS: Final = (

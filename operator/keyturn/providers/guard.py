@@ -11,6 +11,7 @@ provider's library through.
 import asyncio
 import copy
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -50,6 +51,9 @@ class Pace:
 
 HANDFUL = 2 << 20
 """Bytes. Who asked for more has it piece by piece, so that one piece can be gone before the next one comes."""
+
+LISTED = 32 << 20
+"""Bytes of memory that a list may be. 50,000 secrets without tags take less."""
 
 LOCAL = Pace(backoff=Backoff(base_s=0.5, cap_s=5.0))
 """For what is on this machine: nobody has to be spared, so it is asked again soon."""
@@ -260,7 +264,20 @@ async def _read(provider: Provider, refs: Sequence[SourceRef]) -> Mapping[Source
 
 
 async def _gather(provider: Provider, prefix: str) -> Sequence[Meta]:
-    return [meta async for meta in provider.list(prefix)]
+    found: list[Meta] = []
+    left = LISTED
+    async for meta in provider.list(prefix):
+        left -= _cost(meta)
+        if left < 0:
+            raise Invalid(f"the list of what begins with {prefix!r} is too long; ask for a longer prefix, or take tags away")
+        found.append(meta)
+    return found
+
+
+def _cost(meta: Meta) -> int:
+    """In bytes of memory. Text with one character that is rare takes four for each."""
+    texts = [meta.key, meta.fingerprint, *meta.tags, *meta.tags.values()]
+    return 256 + sys.getsizeof(meta.tags) + sum(map(sys.getsizeof, texts))
 
 
 def _weight(answer: Answer) -> int:
