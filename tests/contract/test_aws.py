@@ -59,7 +59,7 @@ async def test_a_promotion_by_others_is_read_at_once(here: Account) -> None:
     assert text_of(answers[SourceRef("db")]) == "kt-canary-new"
 
 
-async def test_a_prefix_stands_before_every_key_and_is_seen_by_nobody(here: Account) -> None:
+async def test_a_prefix_stands_before_every_key_and_in_none_that_is_listed(here: Account) -> None:
     await here.put("prod/db", "kt-canary-prod")
     await here.put("db", "kt-canary-other")
     provider = here.open(prefix="prod/")
@@ -67,6 +67,22 @@ async def test_a_prefix_stands_before_every_key_and_is_seen_by_nobody(here: Acco
     assert [meta.key async for meta in provider.list()] == ["db"]
     [ref] = (await provider.survey([SourceRef("db"), SourceRef("none")])).fingerprints
     assert ref == SourceRef("db")
+
+
+async def test_what_is_missing_or_denied_is_named_as_aws_knows_it_alike_alone_and_among_many(here: Account) -> None:
+    here.front.rules.denied.add("prod/denied")
+    provider, refs = here.open(prefix="prod/"), [SourceRef("none"), SourceRef("denied")]
+    answers = await provider.get_many(refs)
+    assert here.front.count("GetSecretValue") == 0, "one call for both"
+    told = [str(answer).partition(" (request")[0] for answer in answers.values()]
+    who = str(answers[refs[1]]).partition("refuses ")[2].partition(" the secret")[0]
+    right = "allow it secretsmanager:GetSecretValue, and kms:Decrypt where a KMS key of yours encrypts it"
+    assert told == [
+        "AWS Secrets Manager does not have the secret prod/none in eu-west-1",
+        f"AWS refuses {who} the secret prod/denied in eu-west-1; {right}",
+    ]
+    assert who.startswith("the access key in Secret/shop/")
+    assert [str(await get(provider, ref.key)).partition(" (request")[0] for ref in refs] == told
 
 
 async def test_a_whole_arn_is_a_key_too(here: Account) -> None:
@@ -108,6 +124,8 @@ async def test_one_that_is_denied_or_marked_for_deletion_spoils_no_other(here: A
     assert all(isinstance(answers[ref], Value) for ref in refs[2:])
     alone = await get(here.open(), refs[1].key)
     assert isinstance(alone, NotFound)
+    for answer in (alone, answers[refs[1]]):
+        assert f"has marked the secret {refs[1]} in eu-west-1 for deletion" in str(answer)
 
 
 async def test_a_list_goes_over_all_pages_with_tags_and_versions(here: Account) -> None:

@@ -40,8 +40,15 @@ def aws(told: object) -> web.Response:
 @pytest.mark.parametrize(
     ("reply", "kind", "says"),
     [
-        (lambda: refusal("AccessDeniedException"), AccessDenied, "the secret db"),
-        (lambda: refusal("DecryptionFailure"), AccessDenied, "the secret db"),
+        (lambda: refusal("AccessDeniedException"), AccessDenied, "the secret db in eu-west-1; allow it secretsmanager:GetSecretValue"),
+        (
+            lambda: refusal("DecryptionFailure"),
+            AccessDenied,
+            "KMS refuses the key that encrypts the secret db in eu-west-1; allow",
+        ),
+        (lambda: refusal("OptInRequired", 403), AccessDenied, "not turned on for this account what the secret db in eu-west-1 takes"),
+        (lambda: refusal("SomethingNewException", 403), AccessDenied, "the secret db in eu-west-1 (SomethingNewException)"),
+        (lambda: refusal("kt-canary-code 1", 403), AccessDenied, "the secret db in eu-west-1 (request"),
         (lambda: refusal("ResourceNotFoundException"), NotFound, "the secret db"),
         (lambda: refusal("com.amazonaws.secretsmanager#ResourceNotFoundException"), NotFound, "the secret db"),
         (lambda: refusal("ThrottlingException", **{"Retry-After": "7"}), Throttled, "pause"),

@@ -85,10 +85,10 @@ def refusal(status: int, code: str = "X", inner: str = "", headers: Mapping[str,
 @pytest.mark.parametrize(
     ("reply", "kind", "says"),
     [
-        (lambda: refusal(403, "Forbidden", "ForbiddenByRbac"), AccessDenied, "the key db"),
+        (lambda: refusal(403, "Forbidden", "ForbiddenByRbac"), AccessDenied, "this identity the key db in "),
         (lambda: refusal(403, "Forbidden", "ForbiddenByFirewall"), AccessDenied, "network rules"),
         (lambda: refusal(403, "Forbidden", "SecretDisabled"), Disabled, "the key db"),
-        (lambda: refusal(404, "SecretNotFound"), NotFound, "the key db"),
+        (lambda: refusal(404, "SecretNotFound"), NotFound, "Key Vault does not have the key db in "),
         (lambda: refusal(429, "Throttled", headers={"Retry-After": "7"}), Throttled, "pause"),
         (lambda: refusal(429, "Throttled"), Throttled, "pause"),
         (lambda: refusal(409, "Conflict"), Conflict, "came between"),

@@ -195,6 +195,18 @@ async def test_each_status_has_its_error_without_the_servers_words(rig: Rig, sta
     assert PROSE not in all_that_hangs_on(found)
 
 
+async def test_what_is_missing_or_denied_is_named_with_its_project_who_asked_and_the_right_to_it(rig: Rig) -> None:
+    rig.cloud.grants = [(READER, "accessor", "db")]
+    rig.seed("bank", b"kt-canary-bank")
+    provider = rig.open()
+    denied = str(await get(provider, "bank"))
+    assert denied.startswith("Google refuses the key in Secret/shop/")
+    assert denied.endswith(
+        " the key bank of the project shop; grant it secretmanager.versions.access, as in the role Secret Manager Secret Accessor"
+    )
+    assert str(await get(provider, "db", "99")) == "Secret Manager does not have the key db@99 of the project shop"
+
+
 async def test_nothing_is_asked_again_by_the_client_itself(rig: Rig) -> None:
     provider = rig.open()
     with rig.cloud.troubled("UNAVAILABLE"):

@@ -36,7 +36,7 @@ def aws_roles(who: ServiceAccount, noted: Mapping[str, str], asked: AssumedRole 
         raise AuthFailed(f"the annotation {AWS_ROLE} of {who} is no ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME")
     if asked is None:
         if not noted_role:
-            raise AuthFailed(f"no role is named for {who}: annotate it with {AWS_ROLE}, or set {_AWS}.role")
+            raise AuthFailed(f"no role is named for {who}; annotate it with {AWS_ROLE}, or set {_AWS}.role")
         return noted_role, None
     if not noted_role:
         if asked.external_id or asked.tags:
@@ -52,7 +52,7 @@ def aws_roles(who: ServiceAccount, noted: Mapping[str, str], asked: AssumedRole 
 def azure_client(who: ServiceAccount, noted: Mapping[str, str]) -> str:
     """The client id that ``who`` is annotated with. Raises `AuthFailed`."""
     if not (found := noted.get(AZURE_CLIENT, "")):
-        raise AuthFailed(f"no client id is named for {who}: annotate it with {AZURE_CLIENT}, or set {_AZURE}.authSecretRef.clientId")
+        raise AuthFailed(f"no client id is named for {who}; annotate it with {AZURE_CLIENT}, or set {_AZURE}.authSecretRef.clientId")
     if not is_client(found):
         raise AuthFailed(f"the annotation {AZURE_CLIENT} of {who} is no client id; correct it")
     return found
@@ -61,7 +61,7 @@ def azure_client(who: ServiceAccount, noted: Mapping[str, str]) -> str:
 def azure_tenant(who: ServiceAccount, noted: Mapping[str, str]) -> str:
     """The tenant that ``who`` is annotated with. Raises `AuthFailed`."""
     if not (found := noted.get(AZURE_TENANT, "")):
-        raise AuthFailed(f"no tenant is named for {who}: annotate it with {AZURE_TENANT}, or set {_AZURE}.tenantId")
+        raise AuthFailed(f"no tenant is named for {who}; annotate it with {AZURE_TENANT}, or set {_AZURE}.tenantId")
     if not is_tenant(found):
         raise AuthFailed(f"the annotation {AZURE_TENANT} of {who} is no id and no domain of a tenant; correct it")
     return found

@@ -60,9 +60,9 @@ def external_account(told: Json, where: str) -> ExternalAccount:
     if told.get("type") != "external_account":
         raise AuthFailed(f"{where} is no configuration of an external account: it is JSON with type external_account")
     if told.get("universe_domain", UNIVERSE) != UNIVERSE:
-        raise AuthFailed(f"{where}: universe_domain is not Google's; nothing is sent there")
+        raise AuthFailed(f"{where}: universe_domain is not Google's, and nothing is sent there")
     if told.get("token_url", _EXCHANGE) != _EXCHANGE:
-        raise AuthFailed(f"{where}: token_url is not {_EXCHANGE}; nothing is sent there")
+        raise AuthFailed(f"{where}: token_url is not {_EXCHANGE}, and nothing is sent there")
     audience, subject_type = told.get("audience"), told.get("subject_token_type")
     if not isinstance(audience, str) or not is_audience(audience):
         raise AuthFailed(f"{where}: audience is not the full name of a workload identity pool's provider")
@@ -88,7 +88,7 @@ def asked_for(account: ExternalAccount, endpoint: str, where: str) -> FromUrl:
     if not endpoint:
         raise AuthFailed(f"{where}: credential_source.url is asked only where externalTokenEndpoint names it too; set that")
     if source.url != endpoint:
-        raise AuthFailed(f"{where}: credential_source.url is not what externalTokenEndpoint says; nothing is asked of it")
+        raise AuthFailed(f"{where}: credential_source.url is not what externalTokenEndpoint says, and nothing is asked of it")
     return source
 
 
@@ -149,7 +149,7 @@ def _account(told: Json, where: str) -> str:
     if found is None or not is_account(found[1]):
         raise AuthFailed(
             f"{where}: service_account_impersonation_url is not"
-            " https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/NAME:generateAccessToken; nothing is sent there"
+            " https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/NAME:generateAccessToken, and nothing is sent there"
         )
     return found[1]
 

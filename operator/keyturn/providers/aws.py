@@ -20,6 +20,7 @@ from keyturn.providers.aws_wire import failure
 from keyturn.providers.dial import TooLong
 from keyturn.providers.room import Hold, Room
 
+READ: Final = "get_secret_value"
 BATCH: Final = 20
 """Secrets in one call."""
 VALUE_LIMIT: Final = 1 << 19
@@ -103,7 +104,7 @@ class AwsProvider:
         """By a list of one, which tells an identity that AWS knows from one that it does not, whatever it may."""
         self._session.check_open()
         try:
-            await self._session.ask("list_secrets", {"MaxResults": 1}, "a list of the secrets", Page)
+            await self._session.ask("list_secrets", {"MaxResults": 1}, self._list, Page)
         except AccessDenied:
             self._may_list = False
         else:
@@ -149,19 +150,26 @@ class AwsProvider:
                 if name in values:
                     found[ref] = _tried(ref, values[name])
                 elif name in errors:
-                    found[ref] = failure(refusal_of(errors[name]), f"the secret {ref}")
+                    found[ref] = failure(refusal_of(errors[name]), self._named(name, ref), READ, self._session.who)
         return found
 
     async def _get(self, ref: SourceRef, name: str, hold: Hold) -> Value | ProviderError:
         try:
-            told = await self._session.ask(
-                "get_secret_value", {"SecretId": name, **chosen(ref)}, f"the secret {ref}", SecretValue, limit=VALUE_LIMIT, room=hold
-            )
+            asked = {"SecretId": name, **chosen(ref)}
+            told = await self._session.ask(READ, asked, self._named(name, ref), SecretValue, limit=VALUE_LIMIT, room=hold)
         except TooLong:
             return Invalid(f"{ref} is too large: AWS's answer has more than {VALUE_LIMIT >> 10} KiB")
         except (AccessDenied, Conflict, Invalid, NotFound) as error:
             return error.with_traceback(None)
         return _tried(ref, told)
+
+    @property
+    def _list(self) -> str:
+        return f"a list of the secrets in {self._config.region}"
+
+    def _named(self, name: str, ref: SourceRef) -> str:
+        """What a reference asks for, by the name that it has at AWS: with the prefix, and with the region that may be the wrong one."""
+        return f"the secret {SourceRef(name, ref.version)} in {self._config.region}"
 
     async def _pages(self, prefix: str, kind: type[_Pages]) -> AsyncIterator[_Pages]:
         """Each is gone from the room when the next one is asked for: what is kept of it is little, or is weighed by whoever keeps it."""
@@ -174,7 +182,7 @@ class AwsProvider:
         with self._room.hold(self._tenant) as hold:
             while True:
                 try:
-                    told = await self._session.ask("list_secrets", asked, "a list of the secrets", kind, limit=PAGE_LIMIT, room=hold)
+                    told = await self._session.ask("list_secrets", asked, self._list, kind, limit=PAGE_LIMIT, room=hold)
                 except AccessDenied:
                     self._may_list = False
                     raise

@@ -52,8 +52,13 @@ class Session:
         if reply.is_stranger:
             raise AuthFailed(f"AWS does not know {self._entrance}: it is wrong, or has ended; renew it", request_id=reply.request_id)
         if not reply.is_success:
-            raise failure(reply, what)
+            raise failure(reply, what, operation, self.who)
         return cast("_T", reply.told)
+
+    @property
+    def who(self) -> str:
+        """Who asks, for messages."""
+        return str(self._entrance)
 
     def check_open(self) -> None:
         """Raises `Unavailable` once it is closed."""

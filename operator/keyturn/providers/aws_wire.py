@@ -6,12 +6,14 @@ AWS's prose is looked at for one word, and never shown: it quotes what was sent.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 from keyturn.model.errors import AccessDenied, AuthFailed, Conflict, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.dial import NO_ANSWER, Answer
 
+_CODE: Final = re.compile("[A-Za-z.]{1,64}", re.ASCII)
 _REQUEST_ID: Final = re.compile("[0-9A-Za-z-]{1,64}", re.ASCII)
 
 AUTH: Final = frozenset(
@@ -34,7 +36,9 @@ AUTH: Final = frozenset(
 )
 """Codes that are about the log-in, and not about what is asked."""
 
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "DecryptionFailure", "EncryptionFailure", "NotAuthorized"})
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized"})
+_KMS: Final = {"DecryptionFailure": "kms:Decrypt", "EncryptionFailure": "kms:GenerateDataKey"}
+"""Codes that are about the key of KMS by which a secret is encrypted, and what whoever asks must be let to do with it."""
 _BUSY: Final = frozenset(
     {
         "RequestLimitExceeded",
@@ -112,8 +116,11 @@ def request_id_of(answer: Answer) -> str:
     return found if _REQUEST_ID.fullmatch(found) else ""
 
 
-def failure(reply: Reply, what: str) -> ProviderError:
-    """The error that a reply which is no success stands for; ``what`` was asked for, such as "the secret shop/db"."""
+def failure(reply: Reply, what: str, operation: str = "", who: str = "this identity") -> ProviderError:
+    """The error that a reply which is no success stands for; ``what`` was asked for, such as "the secret shop/db", and by ``who``.
+
+    ``operation`` of Secrets Manager is the SDK's name of it, of which the right to it is told.
+    """
     request, code = reply.request_id, reply.code
     if code in _BUSY or reply.status == 429:
         return Throttled("AWS asks for a pause", request_id=request, retry_after=reply.pause_s)
@@ -123,12 +130,29 @@ def failure(reply: Reply, what: str) -> ProviderError:
         return Unavailable(NO_ANSWER, request_id=request)
     if code in AUTH:
         return AuthFailed("AWS does not know this identity: its credentials are wrong, or have ended", request_id=request)
+    if code in _KMS:
+        remedy = f"allow {who} {_KMS[code]} on that key, and see that it is enabled"
+        return AccessDenied(f"AWS KMS refuses the key that encrypts {what}; {remedy}", request_id=request)
     if code in _DENIED:
-        return AccessDenied(f"AWS refuses this identity {what}", request_id=request)
-    if code == "ResourceNotFoundException" or reply.is_deletion:
+        return AccessDenied(f"AWS refuses {who} {what}{_right_to(operation)}", request_id=request)
+    if reply.is_deletion:
+        return NotFound(f"AWS Secrets Manager has marked {what} for deletion", request_id=request)
+    if code == "ResourceNotFoundException":
         return NotFound(f"AWS Secrets Manager does not have {what}", request_id=request)
     if code in _OTHER:
         return Conflict(f"AWS has another write of {what}", request_id=request)
     if code == "LimitExceededException":
         return Invalid(f"a quota of AWS's is reached by {what}", request_id=request)
+    if code == "OptInRequired":
+        return AccessDenied(f"AWS has not turned on for this account what {what} takes; enable service and region", request_id=request)
+    if reply.status == HTTPStatus.FORBIDDEN:
+        named = f" ({code})" if _CODE.fullmatch(code) else ""
+        return AccessDenied(f"AWS refuses {who} {what}{named}", request_id=request)
     return Invalid(f"AWS cannot make sense of {what} (HTTP {reply.status}); check name, version and value", request_id=request)
+
+
+def _right_to(operation: str) -> str:
+    """What to do about a refusal, '' where the right to it is not known here."""
+    action = "".join(word.capitalize() for word in operation.split("_"))
+    of_the_key = ", and kms:Decrypt where a KMS key of yours encrypts it" if operation == "get_secret_value" else ""
+    return f"; allow it secretsmanager:{action}{of_the_key}" if action else ""

@@ -159,14 +159,14 @@ class AzureProvider:
     async def _previous(self, ref: SourceRef) -> Value:
         versions = await self._ordered(ref.key)
         if len(versions) < 2:
-            raise NotFound(f"Key Vault does not have the key {ref}")
+            raise NotFound(f"Key Vault does not have the key {ref} in {self._session.vault}")
         found = await self._value(ref, ref.key, versions[1].version)
         return Value(found.data, versions[1].name, found.updated)
 
     async def _pending(self, ref: SourceRef) -> Value:
         with suppress(Disabled, NotFound):
             return await self._value(ref, waiting(ref.key))
-        raise NotFound(f"Key Vault does not have the key {ref}")
+        raise NotFound(f"Key Vault does not have the key {ref} in {self._session.vault}")
 
     async def _promoted(self, ref: SourceRef, version: str) -> Value:
         """What waits, or, once it was promoted, the copy that stands for it."""
@@ -175,7 +175,7 @@ class AzureProvider:
         for each in await self._versions(ref.key):
             if each.name == ref.version:
                 return await self._value(ref, ref.key, each.version)
-        raise NotFound(f"Key Vault does not have the key {ref}")
+        raise NotFound(f"Key Vault does not have the key {ref} in {self._session.vault}")
 
     # -- lists ------------------------------------------------------------------------------------------------------------------
 

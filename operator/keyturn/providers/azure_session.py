@@ -89,11 +89,11 @@ class Session:
                 with answers_of(limit):
                     return await call(client)
             except HttpResponseError as error:
-                failed = failure(error, what)
+                failed = failure(error, f"{what} in {self.vault}")
                 if error.status_code != 401:
                     break
             except (AzureError, aiohttp.ClientError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-                failed = failure(error, what)
+                failed = failure(error, f"{what} in {self.vault}")
                 break
             finally:
                 _way.reset(mark)
@@ -103,12 +103,17 @@ class Session:
             await self._passes.share(way.given)
         raise failed  # here, where no library's text hangs on it
 
+    @property
+    def vault(self) -> str:
+        """The vault's host."""
+        return self._config.vault
+
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         """For the SDK, which asks for each request, and a second time where the first token was refused."""
         if scopes != (self._scope,):
             # The SDK has it for the whole process, and would come with it again when the vault asks for the right one.
             HttpChallengeCache.remove_challenge_for_url(f"https://{self._config.vault}")
-            raise AuthFailed("the server asks for a token of another resource than this cloud's Key Vault; none was sent")
+            raise AuthFailed("the server asks for a token of another resource than this cloud's Key Vault, and none was sent")
         way = _way.get()
         way.is_second = way.given is not None
         way.given = await (self._passes.usable() if way.given is None else self._passes.share(way.given))

@@ -141,7 +141,7 @@ class GoogleProvider:
         await hold.claim(MOST_BYTES)
         request = service.AccessSecretVersionRequest(name=self._place.version(ref.key, version))
         try:
-            answer = await self._session.ask("access_secret_version", request, f"the key {ref}")
+            answer = await self._session.ask("access_secret_version", request, f"the key {ref} of {self._place}")
         except Disabled as disabled:
             return disabled.with_traceback(None)
         data, payload = answer.payload.data, answer.payload
@@ -163,7 +163,7 @@ class GoogleProvider:
                 state = None
             if state is None or state.is_off:
                 raise Disabled(f"{ref} is disabled in Secret Manager" + (", or destroyed" if state is None else ""))
-        raise NotFound(f"Secret Manager does not have the key {ref}: no version of it is there any more, or none yet")
+        raise NotFound(f"Secret Manager does not have the key {ref} of {self._place}: no version of it is there any more, or none yet")
 
     async def _state(self, key: str, version: str) -> State:
         """Raises `NotFound`."""

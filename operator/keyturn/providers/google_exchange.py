@@ -34,7 +34,7 @@ def check_key(info: Json, where: str) -> None:
     if info.get("type") != "service_account":
         raise AuthFailed(f"{where} is no key of a service account: it is JSON with type, client_email and private_key")
     if info.get("token_uri", _GOOGLES[0]) not in _GOOGLES or info.get("universe_domain", UNIVERSE) != UNIVERSE:
-        raise AuthFailed(f"{where} names a token_uri or universe_domain that is not Google's; nothing is sent there")
+        raise AuthFailed(f"{where} names a token_uri or universe_domain that is not Google's, and nothing is sent there")
 
 
 def by_key(places: GooglePlaces, info: Json, where: str) -> Token:

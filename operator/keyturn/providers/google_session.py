@@ -74,7 +74,7 @@ class Session:
     async def _send(self, method: str, request: Any, way_in: Pass, what: str) -> Any:
         wire = await self._connected()
         try:
-            return await wire.ask(method, request, way_in.secret, what)
+            return await wire.ask(method, request, way_in.secret, what, str(self._entrance).rstrip(","))
         except TooLong:
             raise
         except Unavailable:

@@ -34,6 +34,18 @@ _OPTIONS: Final = (
 )
 
 
+_ADMIN: Final = "the role Secret Manager Admin, as for every write"
+_VIEWER: Final = "as in the role Secret Manager Viewer"
+_RIGHTS: Final = {
+    "access_secret_version": "secretmanager.versions.access, as in the role Secret Manager Secret Accessor",
+    "get_secret": f"secretmanager.secrets.get, {_VIEWER}",
+    "get_secret_version": f"secretmanager.versions.get, {_VIEWER}",
+    "list_secret_versions": f"secretmanager.versions.list, {_VIEWER}",
+    "list_secrets": f"secretmanager.secrets.list, {_VIEWER}",
+}
+"""What whoever is refused lacks, by the client's method."""
+
+
 class TooLong(Unavailable):
     """An answer came, and is longer than we take."""
 
@@ -50,14 +62,14 @@ class Wire:
         self.is_retired = False
         self._is_closed = False
 
-    async def ask(self, method: str, request: Any, token: Sensitive, what: str) -> Any:
-        """What a method of the client gives; ``what`` was asked for, in words. Raises a `ProviderError`."""
+    async def ask(self, method: str, request: Any, token: Sensitive, what: str, who: str) -> Any:
+        """What a method of the client gives; ``what`` was asked for by ``who``, in words. Raises a `ProviderError`."""
         self._asking += 1
         try:
             bearer = (("authorization", f"Bearer {token.reveal().decode('ascii')}"),)
             return await getattr(self._client, method)(request=request, retry=None, timeout=CALL_S, metadata=bearer)
         except GoogleAPICallError as error:
-            failed = failure(error, what)
+            failed = failure(error, what, method, who)
         except asyncio.CancelledError:
             # gRPC cancels what is under way on a channel that is closed, and with it whoever waits.
             if not self._is_closed or _is_cancelled():
@@ -99,13 +111,13 @@ def _way_to(server: str) -> tuple[tuple[str, Any], ...]:
     return (("grpc.http_proxy", url.rstrip("/")),)
 
 
-def failure(error: GoogleAPICallError, what: str) -> ProviderError:
-    """The error that a refusal stands for."""
+def failure(error: GoogleAPICallError, what: str, method: str, who: str) -> ProviderError:
+    """The error that a refusal stands for; ``what`` was asked for by this method of the client, and by ``who``."""
     match code_of(error):
         case "NOT_FOUND":
             return NotFound(f"Secret Manager does not have {what}")
         case "PERMISSION_DENIED":
-            return AccessDenied(f"Google refuses this identity {what}; grant it a role there, such as Secret Manager Secret Accessor")
+            return AccessDenied(f"Google refuses {who} {what}; grant it {_RIGHTS.get(method, _ADMIN)}")
         case "UNAUTHENTICATED":
             return AuthFailed("Google does not know this identity: its token has ended, or its credential was revoked")
         case "RESOURCE_EXHAUSTED" if _is_ours(error):

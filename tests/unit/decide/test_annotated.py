@@ -67,9 +67,9 @@ def test_ids_are_as_they_are_annotated() -> None:
 
 @pytest.mark.parametrize("noted", [{}, {CLIENT: "", TENANT: ""}, {ROLE: OWN}], ids=["none", "empty", "another's"])
 def test_an_id_that_is_missing_names_both_places_where_it_can_be(noted: dict[str, str]) -> None:
-    with pytest.raises(AuthFailed, match=f"ServiceAccount/shop/app: annotate it with {CLIENT}, or set .*authSecretRef.clientId"):
+    with pytest.raises(AuthFailed, match=f"ServiceAccount/shop/app; annotate it with {CLIENT}, or set .*authSecretRef.clientId"):
         azure_client(APP, noted)
-    with pytest.raises(AuthFailed, match=f"ServiceAccount/shop/app: annotate it with {TENANT}, or set .*azureKeyVault.tenantId"):
+    with pytest.raises(AuthFailed, match=f"ServiceAccount/shop/app; annotate it with {TENANT}, or set .*azureKeyVault.tenantId"):
         azure_tenant(APP, noted)
 
 
