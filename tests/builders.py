@@ -96,12 +96,13 @@ def condition(kind: str = "Ready", status: str = "True", reason: str = "Synced",
     return Condition(kind, status, reason, message, **found)
 
 
-def desired(of: Managed, data: dict[str, str] | None = None, controller_class: str = "") -> Desired:
+def desired(of: Managed, data: dict[str, str] | None = None, controller_class: str = "", version: str = "") -> Desired:
     """The Secret that ``of`` orders, with marked values for its keys."""
     assert isinstance(of.order, Order)
     texts = data if data is not None else {e.secret_key: f"kt-canary-{e.secret_key}" for e in of.order.entries}
     values = {key: secret(text) for key, text in texts.items()}
-    return render(of, of.order, values, KEY.revision(values) if values else "", controller_class)
+    material = {(e.provider, e.source): value(version=version) for e in of.order.entries}
+    return render(of, of.order, material, values, KEY.revision(values) if values else "", controller_class)
 
 
 def stored(wanted: Desired, uid: str = "uid-secret") -> FakeSecret:

@@ -136,7 +136,9 @@ def test_it_is_synced_in_a_listed_namespace_and_refused_elsewhere(
         own_shop.api.create(plain(own_shop.namespace, "value" if configure is from_vault else ""))
         own_shop.wait("app")
         assert own_shop.data("app") == {"k": value}
-        assert own_shop.status("app")["sources"] == [{"provider": "default", "key": KEY}]
+        [told] = own_shop.status("app")["sources"]
+        assert (told["provider"], told["key"]) == ("default", KEY)
+        assert bool(told.get("version")) is (configure not in {from_env, from_file}), told
         assert own_shop.secret("app")["metadata"]["annotations"]["keyturn.dev/source"] == f"default:{KEY}"
         own_shop.api.create(plain(other))
 

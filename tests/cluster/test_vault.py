@@ -64,6 +64,20 @@ def test_a_revoked_token_costs_one_log_in_and_nobody_sees_it(vault: VaultShop, o
     eventually(lambda: vault.shop.data("app") == {"password": value}, what=lambda: operator.story(20))
 
 
+def test_status_names_the_version_that_came_and_a_new_one_of_the_same_data_costs_no_write(vault: VaultShop, operator: Operator) -> None:
+    vault.provider(vault.log_in_by_approle())
+    vault.order("app", refreshInterval="1s")
+    vault.shop.wait("app")
+    assert [source["version"] for source in vault.shop.status("app")["sources"]] == ["1"]
+    before = vault.shop.api.get("ManagedSecret", vault.shop.namespace, "app")["metadata"]["resourceVersion"]
+    vault.put("app/db", password=vault.shop.data("app")["password"])
+    since = vault.bao.mark()
+    eventually(lambda: len(_reads(vault, since)) > 3)
+    assert vault.shop.api.get("ManagedSecret", vault.shop.namespace, "app")["metadata"]["resourceVersion"] == before
+    vault.put("app/db", password=vault.shop.value("second"))
+    eventually(lambda: [source["version"] for source in vault.shop.status("app")["sources"]] == ["3"], what=lambda: operator.story(20))
+
+
 def test_a_token_that_expires_is_replaced_before_anybody_sees_it(vault: VaultShop, operator: Operator) -> None:
     vault.provider(vault.log_in_by_approle(token_ttl="3s", token_max_ttl="6s"))
     vault.order("app", refreshInterval="1s")

@@ -3,13 +3,19 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from builders import managed, msec, order, provider, sprov, staged, target_ref
+from keyturn.flow.check import LOGGED_IN
 from keyturn.flow.workers import DEFECT_DELAY_S
 from keyturn.model.errors import AuthFailed, Busy, Throttled
-from keyturn.model.order import FileConfig, ProviderOrder
+from keyturn.model.ids import Carrier, KeyRef
+from keyturn.model.order import FileConfig, ProviderConfig, ProviderOrder
+from keyturn.model.vault import TokenLogin, VaultConfig
 from keyturn.testing.world import Stage
 
 APP, SECRET = msec(), target_ref()
+LOGGED_IN_TO = VaultConfig("https://vault.test", TokenLogin(KeyRef(Carrier.SECRET, "shop", "vault", "token")))
 
 
 @staged
@@ -51,6 +57,17 @@ async def test_a_provider_is_checked_every_five_minutes_and_says_so_no_more_ofte
     ready = provided.status.condition("Ready")
     assert ready is not None
     assert (ready.status, ready.reason) == ("True", "Valid")
+
+
+@pytest.mark.parametrize(("config", "says"), [(LOGGED_IN_TO, LOGGED_IN), (FileConfig("vault"), "it can be read")], ids=["log-in", "none"])
+@staged
+async def test_a_check_claims_no_more_than_it_proved(stage: Stage, config: ProviderConfig, says: str) -> None:
+    stage.cluster.put(provider(order=ProviderOrder(config)))
+    stage.start()
+    await stage.quiet()
+    provided = stage.cluster.provider(sprov())
+    assert provided is not None
+    assert [(c.reason, c.message) for c in provided.status.conditions] == [("Valid", says)]
 
 
 @staged

@@ -15,8 +15,9 @@ from keyturn.model.ids import (
     SOURCE_ANNOTATION,
     SecretRef,
 )
+from keyturn.model.material import Value
 from keyturn.model.objects import Managed
-from keyturn.model.order import CreationPolicy, Order
+from keyturn.model.order import CreationPolicy, Material, Order
 from keyturn.model.plan import Desired, Owner
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.status import LISTED, SourceStatus
@@ -37,8 +38,15 @@ def manager_of(name: str) -> str:
 
 
 def sources_of(order: Order) -> tuple[SourceStatus, ...]:
-    """Which values the order draws on, without repeats, in the order of the spec."""
+    """Which values the order draws on, by the versions that it asks for, without repeats, in the order of the spec."""
     return tuple(dict.fromkeys(SourceStatus(str(e.provider or DEFAULT_PROVIDER), e.source.key, e.source.version) for e in order.entries))
+
+
+def drawn_on(order: Order, material: Material) -> tuple[SourceStatus, ...]:
+    """The same by the versions that came, as the provider names them: '' where it names none, or the value is not there."""
+    found = dict.fromkeys((e.provider, e.source) for e in order.entries)
+    named = ((provider, ref.key, answer.version if isinstance(answer := material[provider, ref], Value) else "") for provider, ref in found)
+    return tuple(dict.fromkeys(SourceStatus(str(provider or DEFAULT_PROVIDER), key, version) for provider, key, version in named))
 
 
 def marks(managed: Managed, order: Order, controller_class: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -61,7 +69,9 @@ def owner_of(managed: Managed, order: Order) -> Owner | None:
     return managed.as_owner if order.target.creation is CreationPolicy.OWNER else None
 
 
-def render(managed: Managed, order: Order, data: Mapping[str, Sensitive], revision: str, controller_class: str = "") -> Desired:
+def render(
+    managed: Managed, order: Order, material: Material, data: Mapping[str, Sensitive], revision: str, controller_class: str = ""
+) -> Desired:
     """The Secret as ordered, without the time of its last change, which depends on what stands."""
     labels, annotations = marks(managed, order, controller_class)
     annotations[REVISION_ANNOTATION] = revision
@@ -74,7 +84,7 @@ def render(managed: Managed, order: Order, data: Mapping[str, Sensitive], revisi
         revision=revision,
         owner=owner_of(managed, order),
         manager=manager_of(managed.ref.name),
-        sources=sources_of(order),
+        sources=drawn_on(order, material),
     )
 
 

@@ -17,6 +17,8 @@ from keyturn.model.plan import Desired, Live
 from keyturn.model.status import LISTED, REASONS, Condition, Polarity, ProviderStatus, Status, TargetStatus, timestamp
 
 MESSAGE_LIMIT = 1024
+_TELLS_MORE = frozenset({"AuthFailed", "AccessDenied", "SourceInvalid", "SourceDisabled", "ProviderUnavailable"})
+"""Reasons that stand for many causes, each with a remedy of its own: the table's is for those that have none."""
 CHECK_PERIOD_S = 300.0
 """How often a provider's sign of life is written, at most."""
 
@@ -44,20 +46,23 @@ def _condition(
 def synced(managed: Managed, order: Order, desired: Desired, live: Live, now: datetime) -> Status:
     """The status of an object whose Secret stands as ordered."""
     former = managed.status
+    # A provider may have a new version of the same data. It is named with the next change: by itself it is worth no write.
+    is_told = former.generation == managed.generation and former.revision == desired.revision and former.sources
     return replace(
         _observed(managed),
         conditions=_without_suspended(conditions(former.conditions, managed.generation, "Synced", _is_in_sync(live), now)),
         revision=desired.revision,
         last_change=live.annotations.get(CHANGED_AT_ANNOTATION, former.last_change),
         target=_target(live, desired.data, order),
-        sources=desired.sources[:LISTED],
-        source_count=len(desired.sources),
+        sources=former.sources if is_told else desired.sources[:LISTED],
+        source_count=former.source_count if is_told else len(desired.sources),
     )
 
 
 def kept(managed: Managed, order: Order, live: Live, now: datetime) -> Status:
     """The status over a Secret that is ours and is left alone (refreshPolicy CreatedOnce)."""
-    sources = sources_of(order)
+    versions = {(each.provider, each.key): each.version for each in managed.status.sources}
+    sources = tuple(dict.fromkeys(replace(each, version=versions.get((each.provider, each.key), "")) for each in sources_of(order)))
     return replace(
         _observed(managed),
         conditions=_without_suspended(conditions(managed.status.conditions, managed.generation, "Synced", _is_in_sync(live), now)),
@@ -129,8 +134,8 @@ def is_recent(status: ProviderStatus, now: datetime, period_s: float) -> bool:
 
 
 def _with_remedy(message: str, reason: str) -> str:
-    # Where a person must act, the message names the field and the remedy itself.
-    if REASONS[reason].polarity is Polarity.STALLED:
+    # Where a person must act, the message names the field and the remedy itself; of a fault it does where it says what to do after a ;.
+    if REASONS[reason].polarity is Polarity.STALLED or (reason in _TELLS_MORE and "; " in message):
         return message
     return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} {REASONS[reason].remedy}"
 

@@ -14,11 +14,13 @@ from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, ClusterConflict, ClusterError, KeyturnError, NotLeading, ProviderError, Rejected
 from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef
 from keyturn.model.objects import ProviderObject
+from keyturn.model.order import ConfigWithLogin, ProviderOrder
 
 log = logging.getLogger("keyturn.check")
 
 UNSAID_DELAY_S = 2.0
 PER_READER = "each namespace that reads logs in for itself, and its ManagedSecrets say how that went"
+LOGGED_IN = "the log-in works; what it may read shows on each ManagedSecret"
 SOON_S = 3.0
 """When a provider is checked whose reads fare otherwise than its last check did; no more often, however it flickers."""
 
@@ -50,8 +52,7 @@ async def check(ref: ObjectRef, world: World) -> None:
     else:
         memory.note_success()
         delay = world.patience.check_period_s
-        told = PER_READER if provider.is_per_reader else "it can be read"
-        is_said = await _say(provider, "Synced", told, now, world, caps=caps)
+        is_said = await _say(provider, "Synced", _proven(provider), now, world, caps=caps)
     if memory.is_dirty:
         delay = min(delay, SOON_S)
     return world.queue.add_after(ref, delay if is_said else min(delay, UNSAID_DELAY_S), Lane.ROUTINE)
@@ -88,6 +89,14 @@ async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
                 raise
             raise ClusterConflict(f"{provider.ref} changed while it was checked") from None
     return tuple(sorted(cap.name for cap in shelf.provider.caps if cap.name))
+
+
+def _proven(provider: ProviderObject) -> str:
+    """What is known of a provider whose check went well: the check reads no secret, and a log-in may hold no right at all."""
+    if provider.is_per_reader:
+        return PER_READER
+    has_login = isinstance(provider.order, ProviderOrder) and isinstance(provider.order.config, ConfigWithLogin)
+    return LOGGED_IN if has_login else "it can be read"
 
 
 async def _say(provider: ProviderObject, reason: str, message: str, now: datetime, world: World, *, caps: tuple[str, ...] = ()) -> bool:

@@ -9,7 +9,6 @@ from keyturn.decide import gather as gathering
 from keyturn.decide.admit import check_admission, check_class, check_default, check_target
 from keyturn.decide.diff import Sight
 from keyturn.decide.fingerprint import key_id
-from keyturn.decide.gather import Material
 from keyturn.decide.refresh import refreshes
 from keyturn.decide.render import render, revision_of
 from keyturn.flow.load import Load
@@ -19,7 +18,7 @@ from keyturn.model.errors import MissingExtra, ProviderNotFound, ProviderNotRead
 from keyturn.model.ids import DEFAULT_PROVIDER, Kind, ObjectRef, SecretRef
 from keyturn.model.material import SourceRef
 from keyturn.model.objects import Managed, ProviderObject
-from keyturn.model.order import DeletionPolicy, Order, ProviderOrder, ProviderRef, provider_ref
+from keyturn.model.order import DeletionPolicy, Material, Order, ProviderOrder, ProviderRef, provider_ref
 from keyturn.model.plan import Desired, Plan
 from keyturn.model.reader import Reader
 from keyturn.model.sensitive import Sensitive
@@ -115,7 +114,7 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
                 *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref, load=load) for ref, keys in refs.items())
             )
     except TimeoutError:
-        raise Unavailable(f"not all values came within {FETCH_S:g} s; the provider is slow, or too much is asked of it at once") from None
+        raise Unavailable(f"not all values came within {FETCH_S:g} s: the provider is slow, or too much is asked of it at once") from None
     return {(ref, key): answer for ref, given in zip(refs, answers, strict=True) for key, answer in given.items()}
 
 
@@ -156,7 +155,7 @@ def gather(managed: Managed, order: Order, material: Material, world: World) -> 
 
 
 @awaited("compose")
-async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive], sight: Sight, world: World) -> Desired:
+async def compose(managed: Managed, order: Order, material: Material, data: Mapping[str, Sensitive], sight: Sight, world: World) -> Desired:
     """The Secret as ordered, with its revision; live data are read only where the fingerprint key is another (rule 16)."""
     key, former, stood = world.fingerprint.get(), managed.status, sight.live or sight.former
     former_data = None
@@ -165,7 +164,7 @@ async def compose(managed: Managed, order: Order, data: Mapping[str, Sensitive],
         # Keys of others are no part of our revision.
         former_data = None if found is None else {k: v for k, v in found.items() if k in data or k in former.target.keys}
     revision = revision_of(key, data, former.revision, former_data)
-    return render(managed, order, data, revision, world.controller_class)
+    return render(managed, order, material, data, revision, world.controller_class)
 
 
 @timed("diff")

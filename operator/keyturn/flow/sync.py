@@ -15,6 +15,6 @@ async def sync(managed: Managed, world: World) -> Done:
     sight = await observe(managed, order, world)
     material = await fetch(managed, order, sources, world)
     data = gather(managed, order, material, world)
-    desired = await compose(managed, order, data, sight, world)
+    desired = await compose(managed, order, material, data, sight, world)
     plan = diff(managed, order, desired, sight, world)
     return await perform(plan, managed, world)

@@ -11,10 +11,11 @@ from typing import Final
 from keyturn.model.aws import AwsConfig
 from keyturn.model.azure import AzureConfig
 from keyturn.model.database import DatabaseConfig
+from keyturn.model.errors import ProviderError
 from keyturn.model.google import GoogleConfig
 from keyturn.model.ids import DEFAULT_PROVIDER, KeyRef, Kind, ObjectRef
 from keyturn.model.kubernetes import KubernetesConfig
-from keyturn.model.material import SourceRef
+from keyturn.model.material import SourceRef, Value
 from keyturn.model.reader import Reader, as_read_by, depends_on_reader
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import VaultConfig
@@ -85,6 +86,10 @@ class Entry:
     optional: bool = False
     default: str | None = None
     field: str = ""
+
+
+Material = Mapping[tuple[ProviderRef | None, SourceRef], Value | ProviderError]
+"""What providers gave for the sources of an order, or what stands for it."""
 
 
 @dataclass(frozen=True, slots=True)

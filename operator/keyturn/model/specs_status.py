@@ -80,7 +80,7 @@ class SourceStatus(Spec):
     """Name of the secret at the provider."""
 
     version: Name | None = None
-    """Version that was fetched, as the provider names it."""
+    """Version that was fetched when the data last changed, as the provider names it; left out where it names none."""
 
 
 class Binding(Spec):

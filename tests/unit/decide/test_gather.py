@@ -3,7 +3,8 @@
 import pytest
 
 from builders import entry, order, secret, value
-from keyturn.decide.gather import MAX_SECRET_BYTES, Material, gather
+from keyturn.decide.gather import MAX_SECRET_BYTES, gather
+from keyturn.decide.judge import text_of
 from keyturn.decide.select import MOST_PARSED
 from keyturn.model.errors import (
     AccessDenied,
@@ -21,7 +22,7 @@ from keyturn.model.errors import (
     Unavailable,
 )
 from keyturn.model.material import Value
-from keyturn.model.order import DeletionPolicy, Entry, Order
+from keyturn.model.order import DeletionPolicy, Entry, Material, Order
 
 GONE = NotFound("there is no such secret")
 HERE = value()
@@ -135,16 +136,75 @@ def test_delete_means_all_gone_and_nothing_less(
         gather(what, material(what, *answers), was_synced=was_synced)
 
 
-def test_the_message_names_keys_and_sources_and_no_value() -> None:
-    what = order("a", entry("b", "shop/db", property="pass.word"))
-    with pytest.raises(SourcePartlyMissing, match=r"b \(from shop/db#pass\.word\)"):
-        gather(what, material(what, HERE, value('{"other": "kt-canary-1"}')), was_synced=True)
+def told(what: Order, *answers: Value | ProviderError, was_synced: bool = False) -> str:
+    """What a condition says of these answers."""
+    with pytest.raises(KeyturnError) as caught:
+        gather(what, material(what, *answers), was_synced=was_synced)
+    assert "kt-canary" not in str(caught.value)
+    return text_of(caught.value)
 
 
-def test_a_long_list_of_missing_keys_is_cut_with_a_count() -> None:
-    what = order(*(f"k{n:02}" for n in range(14)))
-    with pytest.raises(SourceNotFound, match="and 4 more"):
-        gather(what, material(what, *[GONE] * 14), was_synced=False)
+def test_what_is_missing_is_told_in_the_providers_own_words() -> None:
+    what = order("a", entry("b", "shop/db", property="pass.word"), entry("c", "Cache"))
+    odd = NotFound("Key Vault does not have the key Cache; it has one that is spelled cache", request_id="r-1")
+    said = "b (shop/db has no property 'pass.word'), c (Key Vault does not have the key Cache; it has one that is spelled cache)"
+    given = (HERE, value('{"other": "kt-canary-1"}'), odd)
+    assert told(what, *given) == f"not at the provider: {said}"
+    assert told(what, *given, was_synced=True) == f"no longer at the provider: {said}; the last good Secret stays"
+
+
+def test_the_words_for_what_is_missing_are_the_same_at_each_call() -> None:
+    what = order("a")
+    one, other = (told(what, NotFound("Vault does not have the key a", request_id=request)) for request in ("r-1", "r-2"))
+    assert one == other == "not at the provider: a (Vault does not have the key a)"
+
+
+def test_words_that_do_not_name_the_source_get_its_name() -> None:
+    assert told(order(entry("a", "db", version="3")), GONE) == "not at the provider: a (db@3: there is no such secret)"
+
+
+def test_sources_that_went_are_named_where_the_secret_is_kept() -> None:
+    said = "all sources are gone from the provider: a (a: there is no such secret); deletionPolicy Retain keeps the last good Secret"
+    assert told(order("a"), GONE, was_synced=True) == said
+
+
+def test_keys_of_one_fault_are_told_once_and_many_with_a_count() -> None:
+    what = order(*(entry(f"key-{n:02}", "db") for n in range(40)))
+    said = told(what, *[GONE] * 40)
+    assert said.startswith("not at the provider: key-00, key-01, key-02,")
+    assert said.endswith("and 25 more (db: there is no such secret)")
+
+
+@pytest.mark.parametrize("length", [10, 200, 2000])
+def test_many_long_faults_leave_room_for_what_to_do(length: int) -> None:
+    what = order(*(entry(f"key-{n:02}-{'x' * 240}", f"{n}{'y' * length}") for n in range(40)))
+    said = told(what, *(NotFound(f"there is no {e.source}") for e in what.entries))
+    assert len(said) < 800
+    assert said.endswith(" more")
+
+
+def test_faults_of_several_kinds_are_told_together_the_worst_first() -> None:
+    what = order(entry("a", "db", property="passwrd"), "b", entry("c", "text", property="x"), "d")
+    denied = AccessDenied("AWS refuses this identity the secret b", request_id="r-1")
+    with pytest.raises(AccessDenied) as caught:
+        gather(what, material(what, value('{"password": "kt-canary-1"}'), denied, value("kt-canary-1"), HERE), was_synced=False)
+    assert text_of(caught.value) == (
+        "b (AWS refuses this identity the secret b), c (text: a property is asked for, and the value is no JSON (line 1)), "
+        "a (db has no property 'passwrd')"
+    )
+    assert str(caught.value).endswith(" (request r-1)")
+    assert str(denied) == "AWS refuses this identity the secret b (request r-1)", "others meet it too"
+
+
+def test_one_fault_of_all_is_told_as_it_is() -> None:
+    given = [AuthFailed("AWS does not know the access key", request_id=f"r-{n}") for n in range(3)]
+    assert told(order("a", "b", "c"), *given) == "AWS does not know the access key"
+
+
+def test_what_passes_by_itself_is_told_alone_or_not_at_all() -> None:
+    away = Unavailable("the server gave no answer")
+    assert told(order("a", "b"), GONE, away) == "the server gave no answer"
+    assert told(order("a", "b"), AccessDenied("no"), away) == "no"
 
 
 @pytest.mark.parametrize(("size", "fits"), [(MAX_SECRET_BYTES, True), (MAX_SECRET_BYTES + 1, False)], ids=["a MiB", "one byte more"])

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import desired, entry, managed, order, secret, source_status
-from keyturn.decide.render import manager_of, render, revision_of, sources_of
+from builders import desired, entry, managed, order, secret, source_status, value
+from keyturn.decide.render import drawn_on, manager_of, revision_of, sources_of
+from keyturn.model.errors import NotFound
 from keyturn.model.order import CreationPolicy
 from keyturn.testing.world import KEY, OTHER_KEY
 
@@ -62,6 +63,18 @@ def test_sources_are_named_once_in_the_order_of_the_spec() -> None:
     assert [(s.key, s.version) for s in sources_of(what)] == [("y", ""), ("x", ""), ("x", "3")]
 
 
+def test_sources_that_were_drawn_on_have_the_version_that_came() -> None:
+    what = order(entry("a", "y"), entry("b", "x", version="current"), entry("c", "gone", version="9", optional=True), entry("d", "x"))
+    came = (value(version="4"), value(version="2"), NotFound("there is no gone"), value(version="2"))
+    found = drawn_on(what, {(e.provider, e.source): answer for e, answer in zip(what.entries, came, strict=True)})
+    assert [(s.key, s.version) for s in found] == [("y", "4"), ("x", "2"), ("gone", "")]
+
+
+def test_the_mark_of_sources_does_not_follow_versions_that_come() -> None:
+    of = managed()
+    assert desired(of, version="1").annotations == desired(of, version="2").annotations
+
+
 @pytest.mark.parametrize(("count", "ends"), [(100, "k099"), (101, "(+1 more)"), (250, "(+150 more)")])
 def test_the_source_mark_names_a_hundred_and_counts_the_rest(count: int, ends: str) -> None:
     mark = desired(managed("m", order(*(f"k{n:03}" for n in range(count))))).annotations["keyturn.dev/source"]
@@ -114,4 +127,4 @@ def test_a_revision_outlives_its_key_while_the_data_stay(data: dict, former_data
 def test_rendering_is_the_same_each_time() -> None:
     of = managed()
     assert desired(of) == desired(of)
-    assert render(of, order(), OLD, "r").sources == (source_status(),)
+    assert desired(of).sources == (source_status(),)

@@ -20,8 +20,8 @@ ME = managed()
 IN_SYNC = synced(ME)
 
 
-def done(of=IN_SYNC, now: datetime = NOW) -> Status:  # type: ignore[no-untyped-def]  # a Managed
-    return summary.synced(of, of.order, desired(of), live(of), now)
+def done(of=IN_SYNC, now: datetime = NOW, version: str = "") -> Status:  # type: ignore[no-untyped-def]  # a Managed
+    return summary.synced(of, of.order, desired(of, version=version), live(of), now)
 
 
 def kinds(status: Status) -> dict[str, str]:
@@ -39,6 +39,23 @@ def test_a_synced_object_has_ready_alone_and_names_its_secret() -> None:
 def test_a_second_good_sync_has_nothing_new_to_say() -> None:
     first = done(ME)
     assert done(replace(ME, status=first), NOW + timedelta(hours=5)) == first
+
+
+def test_a_new_version_of_the_same_data_is_no_news() -> None:
+    first = done(ME, version="1")
+    assert [source.version for source in first.sources] == ["1"]
+    assert done(replace(ME, status=first), version="2") == first
+
+
+@pytest.mark.parametrize("change", ["revision", "generation", "nothing named yet"])
+def test_the_version_that_came_is_named_with_a_write_that_is_due(change: str) -> None:
+    first = done(ME, version="1")
+    former, generation = {
+        "revision": (replace(first, revision="other"), 1),
+        "generation": (first, 2),
+        "nothing named yet": (replace(first, sources=()), 1),
+    }[change]
+    assert [source.version for source in done(replace(ME, status=former, generation=generation), version="2").sources] == ["2"]
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS))
@@ -97,6 +114,19 @@ def test_every_failure_says_what_to_do(reason: str) -> None:
     # Where a person must act, the message itself names field and remedy.
     remedy = "" if REASONS[reason].polarity is Polarity.STALLED else f". {REASONS[reason].remedy}"
     assert ready.message == f"it failed{remedy}"
+
+
+@pytest.mark.parametrize("reason", ["AuthFailed", "AccessDenied", "SourceInvalid", "SourceDisabled", "ProviderUnavailable"])
+def test_a_cause_that_has_its_own_remedy_gets_no_other(reason: str) -> None:
+    ready = summary.failed(ME, reason, "it has ended; renew it", NOW).condition("Ready")
+    assert ready is not None
+    assert ready.message == "it has ended; renew it"
+
+
+def test_what_stays_meanwhile_is_no_remedy() -> None:
+    ready = summary.failed(ME, "SourcePartlyMissing", "gone; the last good Secret stays", NOW).condition("Ready")
+    assert ready is not None
+    assert ready.message == f"gone; the last good Secret stays. {REASONS['SourcePartlyMissing'].remedy}"
 
 
 def test_a_long_message_is_cut() -> None:
@@ -162,6 +192,12 @@ def test_a_kept_secret_keeps_its_own_revision() -> None:
     assert (status.revision, status.last_change) == (desired(ME).revision, CHANGED)
     assert status.target is not None
     assert status.target.keys == ("password",)
+
+
+def test_a_kept_secret_keeps_the_versions_that_it_was_made_from() -> None:
+    once = replace(ME, order=order(refresh=RefreshPolicy.CREATED_ONCE), status=done(ME, version="7"), generation=2)
+    status = summary.kept(once, once.order, live(ME), NOW)  # type: ignore[arg-type]  # an Order, as built
+    assert [source.version for source in status.sources] == ["7"]
 
 
 def test_keys_and_sources_are_capped_at_a_hundred_with_a_count() -> None:
