@@ -11,9 +11,10 @@ from canary import Canary
 from cluster.audit import events, mark
 from cluster.process import Operator
 from cluster.shop import cluster_provider
-from cluster.tenants import OPERATOR, Tenants
+from cluster.tenants import LIST, OPERATOR, Tenants
 from cluster.vaults import LOOPBACK_TOO
 from cluster.waiting import eventually
+from controlplane.installation import NAMESPACE
 from controlplane.plane import ControlPlane
 from keyturn.decide.audience import audiences
 from keyturn.kube.client import Client
@@ -192,13 +193,46 @@ async def test_a_token_is_for_one_audience_and_ten_minutes(granted: Tenants, cli
     assert audiences(made.secret) == (ISSUER,)
     assert claims["exp"] - claims["iat"] == made.length_s == 600
     assert made.uid == granted.api.get("ServiceAccount", who.namespace, who.name)["metadata"]["uid"]
-    with pytest.raises(AuthFailed, match="deploy/tenant-identity"):
-        await requests.abroad(who, "elsewhere")  # which the list does not hold
+    with pytest.raises(AuthFailed, match=r"does not list that audience; add it to audiences in deploy/tenant-identity/list.yaml"):
+        await requests.abroad(who, "elsewhere")
     for audience in ("", ISSUER):
         with pytest.raises(Rejected):
             await requests.abroad(who, audience)
     with pytest.raises(AuthFailed, match="there is no ServiceAccount"):
         await requests.at_home(ServiceAccount(who.namespace, "nobody"))
+
+
+async def test_a_token_that_is_refused_is_told_with_what_is_missing(granted: Tenants, own_home: ControlPlane, client: Client) -> None:
+    """The role, the namespace, the audience: each is added elsewhere."""
+    requests = TokenRequests(client, client._config.token)
+    namespace = granted.vault
+    who = ServiceAccount(namespace, "default")
+    listed = f"list the namespace {namespace} in deploy/tenant-identity"
+    with pytest.raises(AuthFailed, match=f"audience vault: it lacks the right to create serviceaccounts/token there; {listed}"):
+        await requests.abroad(who, "vault")
+    group = "rbac.authorization.k8s.io"
+    role = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": "tokens", "namespace": namespace}}
+    granted.api.create({**head, "kind": "Role", "rules": [role]})
+    ref = {"apiGroup": group, "kind": "Role", "name": "tokens"}
+    granted.api.create({**head, "kind": "RoleBinding", "roleRef": ref, "subjects": [{"kind": "User", "name": OPERATOR, "apiGroup": group}]})
+    found = eventually(lambda: told if "cannot create" not in (told := granted.ask("--audience=vault", f"--namespace={namespace}")) else "")
+    assert "ValidatingAdmissionPolicy" in str(found)
+    with pytest.raises(AuthFailed, match=f"audience vault: its admission policy does not list that namespace, .*; {listed}"):
+        await requests.abroad(who, "vault")
+    lists = own_home.kubectl("get", "configmap", LIST, f"--namespace={NAMESPACE}", "--output=json").stdout
+    granted.api.delete("ConfigMap", NAMESPACE, LIST)
+    try:
+        gone = "an admission policy refuses it; apply deploy/tenant-identity as a whole, with its ConfigMap"
+        shop = ServiceAccount(granted.shop.namespace, "default")
+        eventually(lambda: "no params found" in granted.ask("--audience=vault"), what=lambda: granted.ask("--audience=vault"))
+        with pytest.raises(AuthFailed, match=gone):
+            await requests.abroad(shop, "vault")
+    finally:
+        kept = json.loads(lists)
+        kept["metadata"] = {"name": LIST, "namespace": NAMESPACE}
+        granted.api.create(kept)
+        eventually(lambda: not granted.ask("--audience=vault", "--duration=600s"))
 
 
 def test_the_policy_holds_the_operator_to_audience_lifetime_and_namespaces_whatever_roles_grant(

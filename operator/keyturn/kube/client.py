@@ -17,6 +17,7 @@ from yarl import URL
 
 from keyturn import __version__
 from keyturn.kube.config import ClusterConfig
+from keyturn.model.denial import Denial
 from keyturn.model.errors import (
     AlreadyExists,
     Busy,
@@ -63,6 +64,15 @@ class Refusal(msgspec.Struct):
 
 
 _refusal = msgspec.json.Decoder(Refusal)
+
+_DENIALS = (
+    # As deploy/tenant-identity and the chart have it.
+    ("is not one whose ServiceAccounts the operator may have tokens of", Denial.NAMESPACE),
+    ("for one audience each, and for those only that the ConfigMap", Denial.AUDIENCE),
+    # As the API server says it of every right.
+    (" cannot ", Denial.RIGHT),
+)
+"""What stands in the message of a 403, and what it means: the first that fits."""
 
 
 class Client:
@@ -200,6 +210,7 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Clust
     pause = float(retry_after) if retry_after.isdigit() else float(details.retryAfterSeconds) or None
     told_as = f"{what}: {status} {told.reason}".rstrip()
     kind: type[ClusterError] = Busy
+    denial = next((meaning for sign, meaning in _DENIALS if sign in told.message), Denial.OTHER)
     match status, told.reason:
         case 404, _:
             kind = ObjectGone
@@ -210,7 +221,7 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Clust
             told_as = f"{told_as}: the API server does not know this log-in; renew the token or the client certificate"
         case 403, _:
             remedy = "give the operator's ServiceAccount this right back (deploy/base has its role)"
-            if " cannot " not in told.message:
+            if denial is not Denial.RIGHT:
                 remedy = "an admission policy or a quota of the namespace refuses it; change that, or the ManagedSecret"
             kind, told_as = Forbidden, f"{told_as}: {remedy}"
         case 409, "AlreadyExists":
@@ -221,7 +232,10 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Clust
             kind = Expired
         case 400 | 413 | 422, _:
             kind = Unprocessable
-    return kind(told_as, status=status, causes=causes, retry_after=pause)
+    error = kind(told_as, status=status, causes=causes, retry_after=pause)
+    if isinstance(error, Forbidden):
+        error.denial = denial
+    return error
 
 
 def decode(body: bytes) -> dict[str, Any]:

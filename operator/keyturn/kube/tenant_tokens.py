@@ -5,7 +5,7 @@ one that the API server takes to anybody but `at_home`.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -14,7 +14,8 @@ import msgspec
 from keyturn.decide.audience import LIFE_S, audiences, check_abroad, uid_of
 from keyturn.kube.client import METADATA, Client
 from keyturn.kube.config import Token
-from keyturn.model.errors import AuthFailed, ClusterError, Forbidden, NotLeading, ObjectGone, Unavailable
+from keyturn.model.denial import Denial
+from keyturn.model.errors import AuthFailed, ClusterError, Forbidden, NotLeading, ObjectGone, Unavailable, Unprocessable
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.tenant import ServiceAccount, TenantToken
 
@@ -83,7 +84,7 @@ class TokenRequests:
         return made
 
     async def annotations(self, who: ServiceAccount) -> Mapping[str, str]:
-        with _said_of(who, _no_look(who)):
+        with _said_of(who, lambda denial: _no_look(who, denial)):
             answer = await self.client.request("GET", _path(who), accept=METADATA, what=f"look at {who}")
         try:
             found = _described.decode(answer).metadata
@@ -100,7 +101,7 @@ class TokenRequests:
     async def _make(self, who: ServiceAccount, audience: str) -> TenantToken:
         spec = {"audiences": [audience], "expirationSeconds": LIFE_S}
         body = msgspec.json.encode({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
-        with _said_of(who, _no_token(who, audience)):
+        with _said_of(who, lambda denial: _no_token(who, audience, denial)):
             answer = await self.client.request("POST", f"{_path(who)}/token", body, what=f"make a token of {who}")
         try:
             made = _made.decode(answer)
@@ -114,12 +115,15 @@ class TokenRequests:
 
 
 @contextlib.contextmanager
-def _said_of(who: ServiceAccount, forbidden: str) -> Iterator[None]:
-    """What an API server's refusal means to whoever is to be ``who``; ``forbidden`` says what the operator lacks."""
+def _said_of(who: ServiceAccount, forbidden: Callable[[Denial], str]) -> Iterator[None]:
+    """What an API server's refusal means to whoever is to be ``who``; ``forbidden`` says what the operator lacks, and the remedy."""
     try:
         yield
-    except Forbidden:
-        raise AuthFailed(forbidden) from None
+    except Forbidden as error:
+        raise AuthFailed(forbidden(error.denial)) from None
+    except Unprocessable:
+        # So an admission policy refuses whose parameters are not there.
+        raise AuthFailed(forbidden(Denial.OTHER)) from None
     except ObjectGone:
         raise AuthFailed(f"there is no {who}; create it, or name another one") from None
     except NotLeading:
@@ -132,15 +136,32 @@ def _path(who: ServiceAccount) -> str:
     return f"/api/v1/namespaces/{quote(who.namespace, safe='')}/serviceaccounts/{quote(who.name, safe='')}"
 
 
-def _no_token(who: ServiceAccount, audience: str) -> str:
-    return (
-        f"the operator may not make a token of {who} for the audience {audience}: it lacks the right to create serviceaccounts/token"
-        f" there, or the admission policy does not list both; list the namespace {who.namespace} in deploy/tenant-identity"
-    )
+def _no_token(who: ServiceAccount, audience: str, denial: Denial) -> str:
+    listed = f"list the namespace {who.namespace} in deploy/tenant-identity, or in the chart's tenantIdentity.namespaces"
+    match denial:
+        case Denial.RIGHT:
+            why = f"it lacks the right to create serviceaccounts/token there; {listed}"
+        case Denial.NAMESPACE:
+            # Which it refuses of the system's, listed or not.
+            why = f"its admission policy does not list that namespace, or it is one of the system's; {listed}"
+        case Denial.AUDIENCE:
+            why = (
+                "its admission policy does not list that audience; add it to audiences in deploy/tenant-identity/list.yaml,"
+                " or to the chart's tenantIdentity.audiences"
+            )
+        case _:
+            why = (
+                "an admission policy refuses it; apply deploy/tenant-identity as a whole, with its ConfigMap,"
+                " or let the cluster's other policies allow it"
+            )
+    return f"the operator may not make a token of {who} for the audience {audience}: {why}"
 
 
-def _no_look(who: ServiceAccount) -> str:
+def _no_look(who: ServiceAccount, denial: Denial) -> str:
+    told = f"the operator may not read the annotations of {who}"
+    if denial is not Denial.RIGHT:
+        return f"{told}: the API server refuses it by another rule than its roles; let that allow it"
     return (
-        f"the operator may not read the annotations of {who}: it lacks the right to get serviceaccounts there; list the namespace"
+        f"{told}: it lacks the right to get serviceaccounts there; list the namespace"
         f" {who.namespace} in deploy/tenant-identity, and apply that anew where it was listed before it held this right"
     )

@@ -29,6 +29,8 @@ a provider's prose can quote the request, and so a value.
 from enum import Enum
 from typing import ClassVar
 
+from keyturn.model.denial import Denial
+
 
 class Blame(Enum):
     """Who has to act."""
@@ -244,9 +246,10 @@ class NamespaceTerminating(ClusterError):
 
 
 class Forbidden(ClusterError):
-    """403: the operator lacks a right; the message names it."""
+    """403: the operator lacks a right; the message names it. ``denial`` is by what, where it is known."""
 
     blame = Blame.USER
+    denial = Denial.OTHER
 
 
 class Busy(ClusterError):
