@@ -61,7 +61,8 @@ def refused(error: object, kind: type[ProviderError], *says: str) -> None:
 
 async def test_a_wrong_client_secret_is_told_by_its_place_and_the_code(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
-    refused(await get(rig.open(rig.login("kt-canary-wrong"))), AuthFailed, "Secret/shop/secret-15", "AADSTS7000215")
+    error = await get(rig.open(rig.login("kt-canary-wrong")))
+    refused(error, AuthFailed, "Secret/shop/secret-15", "AADSTS7000215", "store a client secret's value there, and not its id")
     assert "kt-canary" not in caplog.text
 
 
@@ -94,7 +95,16 @@ async def test_a_tenant_that_would_lead_elsewhere_is_never_asked(rig: Rig, tenan
 
 async def test_a_tenant_that_is_not_there_is_no_log_in(rig: Rig) -> None:
     principal = Principal("another.example", rig.principal().client_id)
-    refused(await get(rig.open(SecretLogin(principal, rig.keep("s", SECRET)))), AuthFailed, "AADSTS90002")
+    error = await get(rig.open(SecretLogin(principal, rig.keep("s", SECRET))))
+    refused(error, AuthFailed, "AADSTS90002", "there is no such tenant; correct the tenant's id in tenantId")
+    kept = Principal(rig.keep("tenant", "another.example"), rig.principal().client_id)
+    refused(await get(rig.open(SecretLogin(kept, rig.keep("s", SECRET)))), AuthFailed, "correct the tenant's id in Secret/shop/tenant, key")
+
+
+async def test_a_client_that_is_not_there_is_told_with_where_its_id_stands(rig: Rig) -> None:
+    principal = Principal(rig.entra.tenant, rig.keep("client", "0" * 36))
+    error = await get(rig.open(SecretLogin(principal, rig.keep("s", SECRET))))
+    refused(error, AuthFailed, "AADSTS700016", "no application of this client id; correct it in Secret/shop/client, key")
 
 
 def pair(key: rsa.RSAPrivateKey) -> tuple[bytes, bytes]:
@@ -160,7 +170,9 @@ async def test_a_managed_identity_is_asked_for_at_the_machine_and_not_through_a_
 
 
 async def test_a_machine_without_that_identity_says_so(rig: Rig) -> None:
-    refused(await get(rig.open(ManagedLogin(rig.keep("nobody", "0" * 36)))), AuthFailed, "the operator's managed identity")
+    named = await get(rig.open(ManagedLogin(rig.keep("nobody", "0" * 36))))
+    refused(named, AuthFailed, "the operator's managed identity", "assign that identity to the operator's machines", "Secret/shop/nobody")
+    refused(await get(rig.open(ManagedLogin())), AuthFailed, "assign one to the operator's machines, or name one by its client id")
 
 
 async def test_no_metadata_service_is_an_outage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +236,8 @@ async def test_two_tenants_with_the_same_settings_read_each_its_own(rig: Rig, is
     refused(await get(mine, "bank"), AccessDenied)
     refused(await get(yours, "db"), AccessDenied)
     # Another's client is not to be had by naming it.
-    refused(await get(rig.open(rig.tenant_login(READER, theirs), tokens=issuer), "bank"), AuthFailed, "AADSTS700213")
+    subject = "the subject system:serviceaccount:shop:reader and the audience api://AzureADTokenExchange"
+    refused(await get(rig.open(rig.tenant_login(READER, theirs), tokens=issuer), "bank"), AuthFailed, "AADSTS700213", subject)
 
 
 async def test_a_token_that_entra_does_not_take_is_told_by_whose_it_is(rig: Rig, issuer: Issuer) -> None:

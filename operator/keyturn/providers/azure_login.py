@@ -70,7 +70,7 @@ class Entrance:
                 told = await credential.get_token(scope)
                 return str(told.token), int(told.expires_on)
         except (AzureError, OSError, ValueError, TypeError, LookupError, RuntimeError, aiohttp.ClientError) as error:
-            failed = log_in_failure(error, str(self))
+            failed = log_in_failure(error, str(self), self._config.login)
         raise failed  # here, where no library's text hangs on it
 
     def __str__(self) -> str:

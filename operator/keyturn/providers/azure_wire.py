@@ -17,8 +17,10 @@ from azure.core.exceptions import (
     HttpResponseError,
 )
 
+from keyturn.model.azure import AzureLogin
 from keyturn.model.errors import AccessDenied, AuthFailed, Conflict, Disabled, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.providers.azure_names import Row
+from keyturn.providers.azure_refusal import remedy
 from keyturn.providers.dial import NO_ANSWER
 
 _ID: Final = re.compile("[0-9A-Za-z-]{1,64}")
@@ -85,8 +87,8 @@ def _collision(codes: frozenset[str], what: str, request: str) -> ProviderError:
     return Conflict(f"another write to {what} came between; try again", request_id=request)
 
 
-def log_in_failure(error: Exception, who: str) -> ProviderError:
-    """The same for an error of a log-in as ``who``, such as "the client secret in Secret/shop/login"."""
+def log_in_failure(error: Exception, who: str, login: AzureLogin) -> ProviderError:
+    """The same for an error of a ``login`` as ``who``, such as "the client secret in Secret/shop/login"."""
     if isinstance(error, ProviderError):
         return error
     # The SDK wraps what a metadata service did not do into one class with what it refused.
@@ -100,8 +102,10 @@ def log_in_failure(error: Exception, who: str) -> ProviderError:
         return Unavailable(f"the token service failed (HTTP {status})", request_id=_request(met))
     if status < 400:  # an answer without a token, whatever else is in it
         return Unavailable(NO_ANSWER)
-    code = _STS.search(str(getattr(met, "message", "")))
-    return AuthFailed(f"the token service refuses {who}{f' ({code[0]})' if code else ''}; correct or renew it", request_id=_request(met))
+    found = _STS.search(str(getattr(met, "message", "")))
+    code = found[0] if found else ""
+    told = f"the token service refuses {who}{f' ({code})' if code else ''}"
+    return AuthFailed(f"{told}; {remedy(code, login)}", request_id=_request(met))
 
 
 def date_of(headers: Mapping[str, str]) -> datetime | None:
