@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from contract.kept import Kept
+from keyturn.decide.address import AddressRules
 from keyturn.model.azure import AzureConfig, AzureLogin, Principal, SecretLogin, TenantLogin
 from keyturn.model.tenant import ServiceAccount
 from keyturn.ports import TenantTokens
@@ -51,9 +52,12 @@ class Rig(Kept):
         principal = self.principal(client_id)
         return TenantLogin(who, principal.tenant, principal.client_id)
 
-    def session(self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None) -> Session:
+    def session(
+        self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None, rules: AddressRules | None = None
+    ) -> Session:
+        """``rules``: it is a tenant's."""
         config = AzureConfig(vault or self.vault.host, login or self.login())
-        road = Road(self.cloud.suffix, None, "")
+        road = Road(self.cloud.suffix, rules, "shop" if rules else "")
         return Session(config, Entrance(config, self, tokens, road), road, clock=lambda: self.now_s, chance=lambda: 0.0)
 
     def open(self, login: AzureLogin | None = None, *, vault: str = "", tokens: TenantTokens | None = None) -> AzureWriter:

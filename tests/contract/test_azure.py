@@ -22,6 +22,7 @@ from keyturn.testing.azure_secrets import Rights
 
 DB = SourceRef("db")
 NO_ANSWER = "the server gave no answer"
+VAULT_SILENT = "the server shop.vault.azure.net gave no answer"
 PROSE = "kt-canary-prose"
 VALUE = b"kt-canary-db"
 
@@ -97,8 +98,8 @@ def refusal(status: int, code: str = "X", inner: str = "", headers: Mapping[str,
         (lambda: refusal(500), Unavailable, "HTTP 500"),
         (lambda: refusal(503), Unavailable, "HTTP 503"),
         (lambda: web.Response(status=502, text=f"<html>{PROSE}", content_type="text/html"), Unavailable, ""),
-        (lambda: web.Response(status=200, text=f"<html>{PROSE}", content_type="text/html"), Unavailable, NO_ANSWER),
-        (lambda: web.Response(status=200, text=f"[{PROSE}", content_type="application/json"), Unavailable, NO_ANSWER),
+        (lambda: web.Response(status=200, text=f"<html>{PROSE}", content_type="text/html"), Unavailable, VAULT_SILENT),
+        (lambda: web.Response(status=200, text=f"[{PROSE}", content_type="application/json"), Unavailable, VAULT_SILENT),
         (lambda: web.json_response({"value": None, "id": "https://shop.vault.azure.net/secrets/db/" + "a" * 32}), Invalid, "no value"),
         (lambda: web.Response(status=302, headers={"Location": "https://elsewhere.example"}), ProviderError, ""),
     ],
@@ -236,7 +237,7 @@ async def test_an_answer_that_is_too_long_is_not_read_to_its_end(rig: Rig, monke
 async def test_a_vault_of_a_name_that_nobody_has_gives_no_answer(rig: Rig) -> None:
     error = await get(rig.open(vault="nobody.vault.azure.net"))
     assert isinstance(error, Unavailable)
-    assert str(error) == NO_ANSWER
+    assert str(error) == "the server nobody.vault.azure.net gave no answer: the proxy that HTTPS_PROXY names does not get there"
 
 
 async def test_many_at_once_take_few_connections_and_no_thread_more(rig: Rig) -> None:

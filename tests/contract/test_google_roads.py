@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ async def test_a_proxy_that_wants_a_password_gets_it_and_nobody_else_does(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("kt-canary-proxy", "kt-canary-wrong"))
     found = await get(rig.open(), "db")
     assert isinstance(found, Unavailable)
+    assert "the proxy that HTTPS_PROXY names wants a user and a password, or others" in str(found)
     assert "kt-canary" not in all_that_hangs_on(found)
     assert proxy.refused > 0
 
@@ -144,8 +146,12 @@ async def test_a_proxy_that_grpc_cannot_speak_to_is_not_gone_past(rig: Rig, sche
     rig.services.own = OWN
     monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://keyturn:kt-canary-proxy@127.0.0.1:1")
     found = await get(rig.open(AmbientLogin()), "db")
-    assert isinstance(found, AuthFailed)
-    assert "HTTPS_PROXY is no http://HOST:PORT" in str(found)
+    assert isinstance(found, Unavailable)
+    assert f"Secret Manager at {SECRETS} gave no answer: HTTPS_PROXY is no http://HOST:PORT" in str(found)
+    assert "kt-canary" not in all_that_hangs_on(found)
+    found = await get(rig.open(), "db")  # by a key, so that the token service comes first
+    assert isinstance(found, Unavailable)
+    assert "oauth2.googleapis.com gave no answer: HTTPS_PROXY is no http://HOST:PORT" in str(found)
     assert "kt-canary" not in all_that_hangs_on(found)
 
 
@@ -161,8 +167,40 @@ async def test_an_authority_of_ones_own_is_the_only_one_that_is_trusted(
         else:
             monkeypatch.setenv("SSL_CERT_FILE", str(place))
         rig.places = google_places(os.environ)
-        assert isinstance(await get(rig.open(), "db"), Unavailable)
-    assert rig.services.asked == []
+        found = await get(rig.open(), "db")
+        assert isinstance(found, Unavailable)
+        told = "its certificate is of no authority that is trusted here; name that authority's file in SSL_CERT_FILE"
+        assert str(found) == f"Google's token service oauth2.googleapis.com gave no answer: {told}"
+        rig.services.own = OWN
+        found = await get(rig.open(AmbientLogin()), "db")
+        assert isinstance(found, Unavailable)
+        assert str(found) == f"Secret Manager at {SECRETS} gave no answer: {told}"
+    assert {path for path, _ in rig.services.asked} == {OWN_TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "says"),
+    [
+        ("http://127.0.0.1:1", "the proxy that HTTPS_PROXY names does not answer"),
+        ("127.0.0.1:1", "the proxy that HTTPS_PROXY names does not answer"),
+        ("http://nobody.invalid:3128", "the name of the proxy in HTTPS_PROXY is not known"),
+        ("", "its name is not known"),
+    ],
+)
+async def test_why_google_gives_no_answer_is_told_of_both_services(
+    rig: Rig, proxy: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    else:
+        rig.places = replace(rig.places, secrets="secretmanager.invalid", token="https://oauth2.invalid/token")
+    rig.services.own = OWN
+    for login, whose in ((None, "Google's token service oauth2."), (AmbientLogin(), "Secret Manager at secretmanager.")):
+        found = await get(rig.open(login), "db")
+        assert isinstance(found, Unavailable)
+        assert str(found).startswith(whose)
+        assert f"gave no answer: {says}" in str(found)
+        assert str(await get(rig.open(login), "db")) == str(found)
 
 
 async def test_an_authority_that_cannot_be_read_is_told_by_its_path(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ AUTHORITIES: Final = {
     "ChinaCloud": "login.chinacloudapi.cn",
     "GermanCloud": "login.microsoftonline.de",
 }
+_METADATA: Final = "the machine's metadata service"
 _LARGEST_TOKEN: Final = 64 << 10
 
 # Nothing is asked twice by the SDK: what comes again, and when, is the guard's business.
@@ -70,7 +71,7 @@ class Entrance:
                 told = await credential.get_token(scope)
                 return str(told.token), int(told.expires_on)
         except (AzureError, OSError, ValueError, TypeError, LookupError, RuntimeError, aiohttp.ClientError) as error:
-            failed = log_in_failure(error, str(self), self._config.login)
+            failed = log_in_failure(error, str(self), self._config.login, self._silence)
         raise failed  # here, where no library's text hangs on it
 
     def __str__(self) -> str:
@@ -85,6 +86,11 @@ class Entrance:
                 return "the operator's managed identity"
             case OwnLogin():
                 return "the operator's workload identity"
+
+    def _silence(self, error: Exception) -> str:
+        if isinstance(self._config.login, ManagedLogin):
+            return f"{_METADATA} gave no answer; a managed identity is had on a machine of Azure's alone, so log in another way elsewhere"
+        return self._road.silence_of(AUTHORITIES[self._config.environment], error)
 
     async def _credential(self, session: aiohttp.ClientSession, stack: AsyncExitStack) -> Any:
         """The SDK's credential, which makes one token and is closed with ``stack``."""

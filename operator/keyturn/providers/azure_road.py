@@ -16,8 +16,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from keyturn import __version__
 from keyturn.decide.address import AddressRules, may_dial
-from keyturn.providers.dial import CONNECT_S, POOL, TOTAL_S, TooLong
+from keyturn.providers.dial import CONNECT_S, NO_ANSWER, POOL, TOTAL_S, TooLong
 from keyturn.providers.names import FOR_ADMINS, FOR_TENANTS
+from keyturn.providers.silence import Teller, cause_of, in_words, silent
 from keyturn.providers.tls import context
 
 READ_S: Final = TOTAL_S
@@ -46,6 +47,7 @@ class Road:
         self._suffix = suffix
         self._rules = rules
         self._tenant = tenant
+        self._teller = Teller()
 
     async def open(self) -> aiohttp.ClientSession:
         """A session that whoever asked for it closes."""
@@ -56,6 +58,18 @@ class Road:
     def open_local(self) -> aiohttp.ClientSession:
         """One to the machine's own metadata service, which no proxy knows."""
         return _session(aiohttp.TCPConnector(limit=1), is_direct=True)
+
+    def silence_of(self, host: str, error: BaseException) -> str:
+        """What is told of ``host``, which gave no answer because of ``error``; whoever runs the operator learns why in any case.
+
+        A vault of a tenant's choice can be at a private address: of that one nothing is told but what everybody may know.
+        """
+        cause = cause_of(error, host)
+        self._teller.tell(host, in_words(cause, host) if cause else type(error).__name__)
+        is_tenants = self._rules is not None and host.endswith(self._suffix)
+        if is_tenants and (cause is None or not cause.is_public):
+            return NO_ANSWER
+        return silent(host, cause or error)
 
 
 def _session(connector: aiohttp.TCPConnector, *, is_direct: bool) -> aiohttp.ClientSession:

@@ -89,11 +89,11 @@ class Session:
                 with answers_of(limit):
                     return await call(client)
             except HttpResponseError as error:
-                failed = failure(error, f"{what} in {self.vault}")
+                failed = failure(error, f"{what} in {self.vault}", self._silence)
                 if error.status_code != 401:
                     break
             except (AzureError, aiohttp.ClientError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-                failed = failure(error, f"{what} in {self.vault}")
+                failed = failure(error, f"{what} in {self.vault}", self._silence)
                 break
             finally:
                 _way.reset(mark)
@@ -134,6 +134,9 @@ class Session:
             await client.close()
         if line is not None:
             await line.close()
+
+    def _silence(self, error: Exception) -> str:
+        return self._road.silence_of(self._config.vault, error)
 
     async def _connected(self) -> SecretClient:
         async with self._opening:

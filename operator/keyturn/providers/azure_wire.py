@@ -5,7 +5,7 @@ Asks nothing. Of an error its class, its status, its codes and the request's id 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -45,12 +45,16 @@ class ShutOut(AccessDenied):
     """The vault's network rules keep us out, whoever we are."""
 
 
-def failure(error: Exception, what: str) -> ProviderError:
+Silence = Callable[[Exception], str]
+"""What is told of a server that gave no answer because of this error."""
+
+
+def failure(error: Exception, what: str, silence: Silence) -> ProviderError:
     """The error that one of the SDK's stands for; ``what`` was asked for, such as "the key db"."""
     if isinstance(error, ProviderError):
         return error
     if not isinstance(error, HttpResponseError) or isinstance(error, DecodeError) or error.status_code is None:
-        return Unavailable(NO_ANSWER)
+        return Unavailable(silence(error))
     codes, request = _codes(error), _request(error)
     match error.status_code:
         case 401:
@@ -87,14 +91,14 @@ def _collision(codes: frozenset[str], what: str, request: str) -> ProviderError:
     return Conflict(f"another write to {what} came between; try again", request_id=request)
 
 
-def log_in_failure(error: Exception, who: str, login: AzureLogin) -> ProviderError:
+def log_in_failure(error: Exception, who: str, login: AzureLogin, silence: Silence) -> ProviderError:
     """The same for an error of a ``login`` as ``who``, such as "the client secret in Secret/shop/login"."""
     if isinstance(error, ProviderError):
         return error
     # The SDK wraps what a metadata service did not do into one class with what it refused.
     met = error.__cause__ if isinstance(error, ClientAuthenticationError) and error.response is None and error.__cause__ else error
     if not isinstance(met, HttpResponseError) or isinstance(met, DecodeError):
-        return Unavailable(NO_ANSWER)
+        return Unavailable(silence(error))
     status = met.status_code or 0
     if status == 429:
         return Throttled("the token service asks for a pause", request_id=_request(met), retry_after=_pause_s(met))

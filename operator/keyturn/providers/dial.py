@@ -1,14 +1,13 @@
 """The one way to a server whose address somebody wrote into a spec: one question, and its answer or always the same error.
 
 For a tenant's server each address is checked that a name stands for, and again each one that a socket
-is made for, so that no spelling, and no name that changes its mind, leads elsewhere. Whatever fails,
+is made for, so that no spelling, and no name that changes its mind, leads elsewhere. Whatever fails there,
 fails alike and at the same moment, and so does whatever is no answer of the protocol that was spoken: a tenant
-must not learn by us what is where. Follows no redirect, keeps no cookie, unpacks nothing. Never logs a path,
-a header or a body.
+must not learn by us what is where. Of a server that an admin chose, or that is a cloud's own, the cause is told.
+Follows no redirect, keeps no cookie, unpacks nothing. Never logs a path, a header or a body.
 """
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -26,8 +25,7 @@ from keyturn.model.errors import Unavailable
 from keyturn.providers.meter import Meter, Metered
 from keyturn.providers.names import FOR_ADMINS, FOR_TENANTS
 from keyturn.providers.room import Hold
-
-log = logging.getLogger("keyturn.dial")
+from keyturn.providers.silence import SYSTEM, Cause, Teller, cause_of, in_words, silent
 
 NO_ANSWER: Final = "the server gave no answer"
 LIMIT: Final = 64 << 10  # bytes
@@ -39,7 +37,6 @@ TOTAL_S: Final = 10.0
 """From the call on."""
 # For a tenant, after it had its place: a little after each of the two limits, so that it does not matter what was met before.
 FAILS_AT_S: Final = (CONNECT_S + 0.5, TOTAL_S + 0.5)
-TOLD_EVERY_S: Final = 60.0
 
 _LONGEST_PAUSE_S: Final = 3600.0
 
@@ -79,7 +76,7 @@ class TooLong(Unavailable):
 
 
 class _Useless(OSError):
-    """An address or an answer that we do not take. Its text is ours, for the log."""
+    """An address or an answer that we do not take. Its text is ours."""
 
 
 class _Endless(_Useless):
@@ -90,29 +87,35 @@ class Dialer:
     """Opens lines to servers. Without rules a server was chosen by an admin, and is taken as it is: proxy and all.
 
     ``tenant`` is who chose the others, whose names share some threads; ``is_named``: he also chose a part of the names for which
-    there are no rules. ``is_direct``: no proxy of the environment's is for it.
+    there are no rules. ``is_direct``: no proxy of the environment's is for it. ``trust`` is what helps where an admin's server is
+    of an authority that is not trusted.
     """
 
-    def __init__(self, rules: AddressRules | None, tenant: str = "", *, is_direct: bool = False, is_named: bool = False) -> None:
+    def __init__(
+        self, rules: AddressRules | None, tenant: str = "", *, is_direct: bool = False, is_named: bool = False, trust: str = SYSTEM
+    ) -> None:
         self._rules = rules
         self._tenant = tenant if rules is not None or is_named else ""
+        self._trust = trust
         self._is_direct = is_direct or rules is not None
 
     def open(self, server: str, tls: ssl.SSLContext) -> "Line":
         """A line to the server at this URL, without I/O."""
-        return Line(server, _Client(tls, self._rules, self._tenant, is_direct=self._is_direct), is_tenants=self._rules is not None)
+        client = _Client(tls, self._rules, self._tenant, is_direct=self._is_direct)
+        return Line(server, client, is_tenants=self._rules is not None, trust=self._trust)
 
 
 class Line:
     """Connections to one server, as one client: whoever logs in by another certificate or authority opens another."""
 
-    def __init__(self, server: str, client: "_Client", *, is_tenants: bool) -> None:
+    def __init__(self, server: str, client: "_Client", *, is_tenants: bool, trust: str = SYSTEM) -> None:
         self._server = server
         self._client = client
         self._is_tenants = is_tenants
+        self._trust = trust
+        self._teller = Teller()
         # In a queue of the client's own the time to connect would run: those behind slow answers would be told that there is none.
         self._places = asyncio.Semaphore(POOL)
-        self._silent_until = 0.0
 
     async def send(
         self,
@@ -128,13 +131,14 @@ class Line:
         """Asks at the server's URL with ``path``, encoded and with its slash, behind it; ``limit`` is the longest body, in bytes,
         which ``room`` is claimed for.
 
-        Raises `Unavailable`, always in the same words, where no answer comes that is of use: `TooLong` where it was for its
-        length. What a tenant's server says and ``knows`` does not know is none.
+        Raises `Unavailable` where no answer comes that is of use, of a tenant's server always in the same words: `TooLong` where
+        it was for its length. What a tenant's server says and ``knows`` does not know is none.
         """
         if self._client.is_closed:
             raise Unavailable(NO_ANSWER)
         begun = asyncio.get_running_loop().time()
         failed: type[Unavailable] = Unavailable
+        told = NO_ANSWER
         try:
             async with asyncio.timeout(TOTAL_S), self._places:
                 begun = asyncio.get_running_loop().time()
@@ -146,24 +150,27 @@ class Line:
                 return answer
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             # ValueError: what no URL, name or header can hold. RuntimeError: the session was closed meanwhile.
-            self._tell(error)
             failed = TooLong if isinstance(error, _Endless) else Unavailable
+            told = self._told(error)
         if self._is_tenants:
             await fail_in_time(begun)
-        raise failed(NO_ANSWER)  # here, where no library's text hangs on it
+        raise failed(told)  # here, where no library's text hangs on it
 
     async def close(self) -> None:
         """Ends the connections; may be called twice. What is asked after it, or still under way, gets no answer."""
         await self._client.close()
 
-    def _tell(self, error: Exception) -> None:
-        """For whoever runs the operator: why, once in a while. Of a library's error the class alone."""
-        now = asyncio.get_running_loop().time()
-        if now < self._silent_until:
-            return
-        self._silent_until = now + TOLD_EVERY_S
+    def _told(self, error: Exception) -> str:
+        """What whoever asked is told; whoever runs the operator learns why in any case, once in a while."""
         inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        log.info("no answer", extra={"server": self._server, "why": str(inner) if isinstance(inner, _Useless) else type(inner).__name__})
+        if isinstance(inner, _Useless):
+            cause: Cause | None = Cause(str(inner))
+        else:
+            cause = cause_of(error, self._server, is_direct=self._client.is_direct)
+        self._teller.tell(self._server, in_words(cause, self._server, self._trust) if cause else type(inner).__name__)
+        if self._is_tenants:
+            return NO_ANSWER
+        return silent(self._server, cause or error, trust=self._trust, is_direct=self._client.is_direct)
 
 
 async def _body(response: aiohttp.ClientResponse, limit: int, room: Hold | None) -> bytearray:
@@ -199,7 +206,7 @@ class _Client:
 
     def __init__(self, tls: ssl.SSLContext, rules: AddressRules | None, tenant: str, *, is_direct: bool) -> None:
         self._tls = tls
-        self._is_direct = is_direct
+        self.is_direct = is_direct
         self._rules = rules
         self._tenant = tenant
         self._meter = Meter()
@@ -243,7 +250,7 @@ class _Client:
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_S),
             auto_decompress=False,
-            trust_env=not self._is_direct,
+            trust_env=not self.is_direct,
         )
 
     def _socket(self, target: tuple[Any, ...]) -> socket.socket:

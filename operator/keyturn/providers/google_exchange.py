@@ -45,7 +45,8 @@ def by_key(places: GooglePlaces, info: Json, where: str) -> Token:
     # Not read by google-auth, which has a key proven before it is used.
     signer = RSASigner(private_key(pem.encode(errors="replace"), where), info.get("private_key_id"))  # type: ignore[no-untyped-call]  # google-auth is typed in parts
     credentials = service_account.Credentials(signer, email, places.token, scopes=[SCOPE])  # type: ignore[no-untyped-call]  # google-auth is typed in parts
-    with Http(places, f"the log-in by {where}") as http:
+    remedy = "the key, or its service account, was deleted or disabled, or never was; make another key, and store that there"
+    with Http(places, f"the log-in by {where}; {remedy}") as http:
         return _refreshed(credentials, http)
 
 

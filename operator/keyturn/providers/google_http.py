@@ -16,6 +16,7 @@ from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailab
 from keyturn.model.google import GooglePlaces
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.fair_threads import Threads
+from keyturn.providers.silence import silent
 
 # At DEBUG these libraries log requests and answers, with tokens and values in them.
 logging.getLogger("google").setLevel(logging.WARNING)
@@ -48,7 +49,7 @@ class Http:
         self._request = Request()
         self._what = what
         self._server = "the metadata server" if machines else "Google's token service"
-        self._hint = f"; {machines}" if machines else ""
+        self._machines = machines
         self._authority = places.authority
         # A proxy for the way out knows no metadata server.
         self._request.session.trust_env = not machines
@@ -57,18 +58,18 @@ class Http:
         more: dict[str, Any] = {"timeout": (CONNECT_S, READ_S), "allow_redirects": False}
         if self._authority:
             more["verify"] = self._authority
-        answer, is_unreadable = None, False
+        answer, told, is_unreadable = None, "", False
         try:
             answer = self._request(url, method, body, headers, **more)
-        except GoogleAuthError:
-            pass
+        except GoogleAuthError as error:
+            told = f"{self._server} gave no answer; {self._machines}" if self._machines else silent(url, error, whose=self._server)
         except OSError:
             # Not of the network: those errors are google-auth's by now.
             is_unreadable = True
         if is_unreadable:
             raise AuthFailed(f"{self._authority}, which holds whom to trust at Google, cannot be read")
         if answer is None:
-            raise Unavailable(f"{self._server} gave no answer{self._hint}")
+            raise Unavailable(told)
         if answer.status != 200:
             self._refuse(answer)
         return answer

@@ -47,7 +47,7 @@ class KeyEntrance:
         return await in_thread(self.whose, lambda: by_key(self.places, info, str(self)))
 
     def __str__(self) -> str:
-        return f"the key in {self.key}, key {self.key.key},"
+        return f"the key in {self.key} (key {self.key.key})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ class MachineEntrance:
         return await in_thread(self.whose, self._asked)
 
     def _asked(self) -> Token:
-        remedy = "does the operator run at Google? Else name auth"
-        told = json.loads(_asked(self.places, _OWN_TOKEN, "the operator an identity of its own", remedy))
+        remedy = "a machine has an identity at Google alone; elsewhere set auth, or GOOGLE_APPLICATION_CREDENTIALS"
+        what = "this machine an identity of its own; give its ServiceAccount, or the machine itself, a Google service account"
+        told = json.loads(_asked(self.places, _OWN_TOKEN, what, remedy))
         return Token(as_token(told["access_token"]), float(told["expires_in"]))
 
     def __str__(self) -> str:

@@ -7,7 +7,6 @@ short: who asks again, and when, is the guard's to say. Of an error the status c
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.request import getproxies, proxy_bypass
 
 import grpc  # type: ignore[import-untyped]  # it has no types
 from google.api_core.exceptions import GoogleAPICallError
@@ -17,12 +16,35 @@ from google.cloud.secretmanager_v1.services.secret_manager_service.transports im
 from keyturn import __version__
 from keyturn.model.errors import AccessDenied, AuthFailed, Conflict, Disabled, Invalid, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.sensitive import Sensitive
+from keyturn.providers.silence import (
+    AUTHORITY,
+    CLOSED_PROXY,
+    CUT,
+    FAILED_PROXY,
+    NO_SUCH_NAME,
+    NO_SUCH_PROXY,
+    NO_TLS,
+    NO_WAY,
+    NOBODY,
+    ODD_PROXY,
+    OTHER_NAME,
+    OTHER_TIME,
+    SILENT_PROXY,
+    TIMED_OUT,
+    TIMED_OUT_BEHIND,
+    UNPAID_PROXY,
+    Cause,
+    host_of,
+    proxy_for,
+    silent,
+)
 
 CALL_S: Final = 10.0
 _CONNECT_MS: Final = 3000
 _LARGEST: Final = 4 << 20
 """Bytes of an answer; only lists come near it."""
 _LONGEST_PAUSE_S: Final = 3600.0
+_WHOSE: Final = "Secret Manager at"
 _OPTIONS: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # else whoever asks the same server would share its connection
     ("grpc.enable_retries", 0),
@@ -44,6 +66,28 @@ _RIGHTS: Final = {
     "list_secrets": f"secretmanager.secrets.list, {_VIEWER}",
 }
 """What whoever is refused lacks, by the client's method."""
+_CAUSES: Final = (
+    ("certificate has expired", OTHER_TIME),
+    ("certificate is not yet valid", OTHER_TIME),
+    ("CERTIFICATE_VERIFY_FAILED", AUTHORITY),
+    ("is not in peer certificate", OTHER_NAME),
+    ("Hostname Verification Check failed", OTHER_NAME),
+    ("WRONG_VERSION_NUMBER", NO_TLS),
+    ("Cannot check peer", NO_TLS),
+    ("HTTP proxy returned response code 407", UNPAID_PROXY),
+    ("HTTP proxy returned response code 403", CLOSED_PROXY),
+    ("HTTP proxy returned response code", FAILED_PROXY),
+    ("Domain name not found", NO_SUCH_NAME),
+    ("Connection refused", NOBODY),
+    ("unreachable", NO_WAY),
+    ("No route to host", NO_WAY),
+    ("Endpoint closing", TIMED_OUT),
+    ("Socket closed", CUT),
+    ("Connection reset", CUT),
+)
+"""What stands in the message of gRPC's core where no server answers, and what it means: the first that fits."""
+_BEHIND: Final = {NO_SUCH_NAME: NO_SUCH_PROXY, NOBODY: SILENT_PROXY, TIMED_OUT: TIMED_OUT_BEHIND}
+"""What it means where a proxy is what was connected to."""
 
 
 class TooLong(Unavailable):
@@ -55,6 +99,7 @@ class Wire:
 
     def __init__(self, server: str, authority: bytes | None) -> None:
         # Not gRPC's own roots where somebody named others; None takes those.
+        self._server = server
         options = (*_OPTIONS, *_way_to(server))
         self._channel = grpc.aio.secure_channel(server, grpc.ssl_channel_credentials(authority), options=options)
         self._client = SecretManagerServiceAsyncClient(transport=SecretManagerServiceGrpcAsyncIOTransport(channel=self._channel))
@@ -69,7 +114,7 @@ class Wire:
             bearer = (("authorization", f"Bearer {token.reveal().decode('ascii')}"),)
             return await getattr(self._client, method)(request=request, retry=None, timeout=CALL_S, metadata=bearer)
         except GoogleAPICallError as error:
-            failed = failure(error, what, method, who)
+            failed = failure(error, what, method, who, self._server)
         except asyncio.CancelledError:
             # gRPC cancels what is under way on a channel that is closed, and with it whoever waits.
             if not self._is_closed or _is_cancelled():
@@ -99,20 +144,19 @@ class Wire:
 def _way_to(server: str) -> tuple[tuple[str, Any], ...]:
     """By the proxy of the environment, as all else of ours goes: gRPC by itself reads other variables, and some in lower case alone.
 
-    Raises `AuthFailed`.
+    Raises `Unavailable`.
     """
-    proxy = getproxies().get("https", "")
-    if not proxy or proxy_bypass(server):
+    if not (proxy := proxy_for(server)):
         return (("grpc.enable_http_proxy", 0),)
     url = proxy if "://" in proxy else f"http://{proxy}"
     if not url.startswith("http://"):
         # Without the text, which may hold a password. gRPC would go past it without a word.
-        raise AuthFailed("HTTPS_PROXY is no http://HOST:PORT, and Secret Manager is asked by no other kind of proxy; correct it")
+        raise Unavailable(silent(server, ODD_PROXY, whose=_WHOSE))
     return (("grpc.http_proxy", url.rstrip("/")),)
 
 
-def failure(error: GoogleAPICallError, what: str, method: str, who: str) -> ProviderError:
-    """The error that a refusal stands for; ``what`` was asked for by this method of the client, and by ``who``."""
+def failure(error: GoogleAPICallError, what: str, method: str, who: str, server: str) -> ProviderError:
+    """The error that a refusal stands for, or that ``server`` gave no answer; ``what`` was asked for by this method, and by ``who``."""
     match code_of(error):
         case "NOT_FOUND":
             return NotFound(f"Secret Manager does not have {what}")
@@ -130,8 +174,17 @@ def failure(error: GoogleAPICallError, what: str, method: str, who: str) -> Prov
             return Disabled(f"the state of {what} does not allow it")
         case "ABORTED" | "ALREADY_EXISTS":
             return Conflict(f"another write to {what} came between")
+        case "UNAVAILABLE" | "DEADLINE_EXCEEDED" if (cause := _cause_of(error, server)) is not None:
+            return Unavailable(silent(server, cause, whose=_WHOSE))
         case code:
-            return Unavailable(f"Secret Manager gave no answer ({code or 'UNKNOWN'})")
+            return Unavailable(f"{_WHOSE} {host_of(server)} gave no answer ({code or 'UNKNOWN'})")
+
+
+def _cause_of(error: GoogleAPICallError, server: str) -> Cause | None:
+    """Why nobody answers. Of gRPC's words one sign is looked for, and none is shown."""
+    message = error.message or ""
+    cause = next((cause for sign, cause in _CAUSES if sign in message), None)
+    return _BEHIND.get(cause, cause) if cause is not None and proxy_for(server) else cause
 
 
 def code_of(error: GoogleAPICallError) -> str:

@@ -37,6 +37,10 @@ PAGES: Final = replace(REMOTE, deadline_s=30.0)
 TWENTIES: Final = replace(PAGES, batch=100)
 """Five calls to AWS bring as many as that; a list comes in pages too."""
 
+_BUNDLE: Final = "name that authority in caBundle"
+"""What helps where a server that an admin chose is of another authority than those that are trusted."""
+_VAULTS: Final = f"{_BUNDLE}, or in VAULT_CACERT for the default provider"
+
 VAULT_TOKEN_FILE: Final = Path("/var/run/secrets/keyturn.dev/vault/token")
 """The operator's own token with audience `vault`, as deploy/ mounts it."""
 
@@ -151,7 +155,7 @@ def _vault(config: VaultConfig, kind: Kind, namespace: str, around: Surroundings
 
     check_scheme("spec.provider.hashicorpVault.server", config.server, around.addresses)
     # Where a server is, a tenant chooses; what an admin wrote is taken as it is.
-    dialer = Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace)
+    dialer = Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace, trust=_VAULTS)
     opened = VaultWriter if access is Access.READ_WRITE else VaultProvider
     tokens = around.home.tokens if around.home else None
     return opened(config, around.references, dialer, around.vault_token_file, around.room, namespace, tokens=tokens)
@@ -183,7 +187,8 @@ def _kubernetes(config: KubernetesConfig, kind: Kind, namespace: str, around: Su
         entrance = Tenant(config.via, home.tokens, home.server, home.tls, Dialer(None, is_direct=True))
     else:
         check_scheme("spec.provider.kubernetes.server.url", config.via.server, around.addresses)
-        entrance = Stranger(config.via, around.references, Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace))
+        dialer = Dialer(around.addresses if kind is Kind.SECRET_PROVIDER else None, namespace, trust=_BUNDLE)
+        entrance = Stranger(config.via, around.references, dialer)
     # An admin's provider stands for itself.
     return KubernetesProvider(config.namespace, Session(entrance), around.room, namespace or str(entrance))
 
