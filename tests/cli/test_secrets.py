@@ -100,6 +100,8 @@ def test_a_value_goes_in_and_comes_out_with_its_versions(database: Bench, canary
         late = database.call("set", "shop/stripe", "--expect", expected, stdin=b"kt-canary-late")
         assert late.returncode == 1
         assert "version 2 is" in complaint(late.stderr)
+        settled = audit(late.stderr)[-1]
+        assert (settled["outcome"], settled["reason"]) == ("failure", "Conflict")
     assert database.call("get", "shop/stripe").stdout == second
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from contract.answers import get, text_of
 from contract.aws import Account, account, fill
-from keyturn.model.errors import AccessDenied, NotFound
+from keyturn.model.errors import AccessDenied, Invalid, NotFound
 from keyturn.model.material import Cap, SourceRef, Value
 from keyturn.providers.aws_names import shared_prefix
 
@@ -47,6 +47,21 @@ async def test_one_and_each_of_another_version_is_read_by_itself(here: Account) 
 )
 def test_a_list_is_asked_for_with_what_all_names_begin_with(names: tuple[str, ...], prefix: str) -> None:
     assert shared_prefix(names) == prefix
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "says"),
+    [
+        ("", ARN, "ends in a hyphen and the six characters that AWS adds"),
+        ("shop/", f"{ARN}-AbCdEf", "remove prefix from the provider, or use the name"),
+        ("shop/", ARN, "remove prefix from the provider, or use the name"),
+    ],
+)
+async def test_an_arn_that_cannot_be_used_is_told_with_what_is_wrong_with_it(here: Account, prefix: str, key: str, says: str) -> None:
+    found = await get(here.open(prefix=prefix), key)
+    assert isinstance(found, Invalid)
+    assert says in str(found)
+    assert here.front.asked == []
 
 
 async def test_a_promotion_by_others_is_read_at_once(here: Account) -> None:

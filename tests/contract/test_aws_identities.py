@@ -94,7 +94,7 @@ async def test_the_operators_own_keys_come_by_variables(here: Account, monkeypat
 
 
 async def test_without_an_identity_the_operator_says_what_it_lacks(here: Account) -> None:
-    await refused(here, "the operator has no AWS identity of its own", login=OwnLogin())
+    await refused(here, "there is no AWS identity here", login=OwnLogin())
 
 
 async def test_the_operators_own_keys_are_never_a_tenants(here: Account, monkeypatch: pytest.MonkeyPatch) -> None:

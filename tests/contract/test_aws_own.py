@@ -83,9 +83,11 @@ async def test_irsa_takes_the_new_token_where_aws_ends_a_session_before_its_time
 async def test_irsa_is_as_good_as_the_token_in_the_file(here: Account, cluster: Signer, projected: Path, claims: dict[str, object]) -> None:
     good = await asyncio.to_thread(projected.read_text)
     await write(projected, cluster.sign(SUBJECT, (AUDIENCE,), **claims))
-    await refused(here, "the operator has no AWS identity of its own", login=OwnLogin())
+    says = f"AWS does not let this process be the role {ROLE} ("
+    await refused(here, says, login=OwnLogin())
+    await refused(here, "check that it is there, its trust policy and its OIDC provider", login=OwnLogin())
     await write(projected, Signer().sign(SUBJECT, (AUDIENCE,)))
-    await refused(here, "the operator has no AWS identity of its own", login=OwnLogin())
+    await refused(here, says, login=OwnLogin())
     assert here.front.sts.sessions == []
     await write(projected, good)
     assert text_of(await get(here.open(OwnLogin()), "db")) == "kt-canary-db"
@@ -93,7 +95,17 @@ async def test_irsa_is_as_good_as_the_token_in_the_file(here: Account, cluster: 
 
 async def test_irsa_without_its_file_is_no_identity(here: Account, projected: Path) -> None:
     await write(projected, None)
-    await refused(here, "the operator has no AWS identity of its own", login=OwnLogin())
+    await refused(here, "the file that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read", login=OwnLogin())
+
+
+async def test_a_role_that_is_not_there_is_told_by_its_name(here: Account, projected: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ROLE_ARN", f"{ROLE}s")
+    await refused(here, f"AWS does not let this process be the role {ROLE}s (", login=OwnLogin())
+
+
+async def test_a_profile_that_is_not_there_is_told_by_its_variable(here: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "shpo")
+    await refused(here, "AWS_PROFILE names no profile", login=OwnLogin())
 
 
 # -- Pod Identity ------------------------------------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ async def test_an_agent_that_talks_nonsense_gives_no_identity(here: Account, age
 @pytest.mark.parametrize("text", [None, f"{FIRST}\n"], ids=["no file", "two lines"])
 async def test_a_token_file_that_holds_no_token_is_no_identity(here: Account, agent: Agent, mounted: Path, text: str | None) -> None:
     await write(mounted, text)
-    await refused(here, "the operator has no AWS identity of its own", login=OwnLogin())
+    await refused(here, "there is no AWS identity here", login=OwnLogin())
     assert agent.brought == []
 
 

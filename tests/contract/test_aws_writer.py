@@ -247,7 +247,7 @@ async def test_tags_are_replaced_but_for_those_that_aws_has_set(here: Account) -
     [
         ("a b", OLD, {}, "is no name of a secret"),
         ("x" * 513, OLD, {}, "is no name of a secret"),
-        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", OLD, {}, "is no name of a secret"),
+        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf", OLD, {}, "what is written is called by its name"),
         ("db", Sensitive(b""), {}, "no value of no bytes"),
         ("db", Sensitive(b"x" * 65_537), {}, "too large"),
         ("db", OLD, {"token": "short"}, "a put's token"),

@@ -1,8 +1,12 @@
 """The clouds as default providers, from variables to values that come over the wire and go back over it."""
 
+import os
 import secrets
+import subprocess
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +63,19 @@ async def test_azure_by_a_client_secret_that_is_taken_away() -> None:
         }
         await prove(environment)
         assert "AZURE_CLIENT_SECRET" not in environment
+
+
+def test_a_vault_of_azures_takes_no_condition_and_the_command_says_so(tmp_path: Path) -> None:
+    with azures.rigged() as rig:
+        rig.seed("db", OLD)
+        ids = {"AZURE_TENANT_ID": rig.entra.tenant, "AZURE_CLIENT_ID": rig.client_id, "AZURE_CLIENT_SECRET": azures.SECRET}
+        ours = {"SECRETS_PROVIDER": "azure_key_vault", "AZURE_KEY_VAULT_URL": f"https://{rig.vault.host}", **ids}
+        command = [sys.executable, "-c", "from keyturn.cli import main; main()", "set", "db"]
+        given: dict[str, Any] = {"env": os.environ | ours, "cwd": tmp_path, "input": NEW.encode(), "capture_output": True, "timeout": 120}
+        refused = subprocess.run([*command, "--expect", "1"], check=False, **given)
+        says = b"(SECRETS_PROVIDER=azure_key_vault) cannot write on a condition (it has no check-and-set); leave --expect out"
+        assert (refused.returncode, says in refused.stderr) == (1, True), refused.stderr
+        assert subprocess.run(command, check=False, **given).returncode == 0
 
 
 async def test_google_by_a_key_in_a_file(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ async def _put(given: Given, name: str, data: Sensitive, expect: str | None) -> 
         if not isinstance(provider, Writer) or Cap.PUT not in provider.caps:
             raise ProviderReadOnly(f"{_default(given)} only gives values{_otherwise(given)}")
         if expect is not None and Cap.CAS not in provider.caps:
-            raise ProviderReadOnly(f"{_default(given)} has no versions to compare; leave --expect out")
+            raise ProviderReadOnly(f"{_default(given)} cannot write on a condition (it has no check-and-set); leave --expect out")
         expected = "" if expect is None else expect or "none"
         async with audited(LogAudit(), _entry(given, "secret.write", name, expect=expected)):
             return await provider.put(name, data, token=secrets.token_hex(24), expect=expect)

@@ -21,6 +21,9 @@ def aws_config(environment: Environment) -> aws.AwsConfig:
     region = _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION")
     if not region:
         raise Rejected("AWS_REGION: is needed with SECRETS_PROVIDER=aws_secrets_manager; set it to the secrets' region, such as eu-west-1")
+    if not aws.is_region(region):
+        name = "AWS_REGION" if _first(environment, "AWS_REGION") else "AWS_DEFAULT_REGION"
+        raise Rejected(f"{name}: is no region of AWS; set it to one such as eu-west-1, without a zone's letter")
     return aws.AwsConfig(region, aws.OwnLogin())
 
 

@@ -43,6 +43,22 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _OURS: Final = (PROVIDER, NAMESPACES, PREFIX, FILE_PATH, FILE_FORMAT, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE)
 _LIKE: Final = 0.8
 """How alike a name has to be to one of ours to be a slip of it: others have variables that begin with SECRETS_, too."""
+_THEIRS: Final = {
+    "hashicorp_vault": (
+        "VAULT_URL",
+        "VAULT_ADDR",
+        "VAULT_TOKEN",
+        "VAULT_ROLE_ID",
+        "VAULT_NAMESPACE",
+        "VAULT_MOUNT_PATH",
+        "VAULT_KV_VERSION",
+    ),
+    "aws_secrets_manager": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "azure_key_vault": ("AZURE_KEY_VAULT_URL", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", AZURE_SECRET),
+    "google_secret_manager": ("GCP_PROJECT_ID", "GOOGLE_CLOUD_PROJECT", "GCP_LOCATION", "GOOGLE_APPLICATION_CREDENTIALS"),
+}
+"""Names that others gave, of whom many have more that begin so."""
+_VERY_LIKE: Final = 0.87
 _YES: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
 _FORMATS: Final = {each.lower(): each for each in FileFormat}
 
@@ -85,8 +101,17 @@ def secret_variables(word: str, reach: Reach) -> Collection[str]:
 
 def near_misses(environment: Environment) -> Mapping[str, str]:
     """Variables that nobody reads, and which one of ours each is likely to mean."""
-    strange = sorted(name for name in environment if name.startswith(("SECRETS_", "SECRET_PROVIDER")) and name not in _OURS)
-    return {name: found[0] for name in strange if name.isprintable() and (found := difflib.get_close_matches(name, _OURS, 1, _LIKE))}
+    names = sorted(name for name in environment if name.isprintable())
+    ours = [name for name in names if name.startswith(("SECRETS_", "SECRET_PROVIDER")) and name not in _OURS]
+    found = {name: likely for name in ours if (likely := _nearest(name, _OURS, _LIKE))}
+    # Those of the provider that is meant alone, and only where the right one is missing.
+    theirs = _THEIRS.get(_given(environment, PROVIDER), ())
+    missing = [name for name in theirs if not _given(environment, name)]
+    return found | {name: likely for name in names if name not in theirs and (likely := _nearest(name, missing, _VERY_LIKE))}
+
+
+def _nearest(name: str, known: Collection[str], cutoff: float) -> str:
+    return next(iter(difflib.get_close_matches(name, known, 1, cutoff)), "")
 
 
 def _given(environment: Environment, name: str) -> str:

@@ -3,10 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.model.audit import AuditEntry, Outcome
-from keyturn.model.errors import Busy, KeyturnError
+from keyturn.model.errors import Busy, Conflict, KeyturnError
 from keyturn.ports import AuditLog
+
+CONFLICT: Final = "Conflict"
+"""The reason of a write that met another one, or another version than it expected: no condition ever says so, and it is no outage."""
 
 
 @dataclass(slots=True)
@@ -24,10 +28,14 @@ async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[Result]:
         yield result
     except KeyturnError as error:
         # Without an answer nobody knows whether the request did its work.
-        await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, error.reason)
+        await log.settle(intent, Outcome.UNKNOWN if isinstance(error, Busy) else Outcome.FAILURE, _reason(error))
         raise
     except BaseException:
         # Cancelled or worse: the request may have arrived.
         await log.settle(intent, Outcome.UNKNOWN)
         raise
     await log.settle(intent, Outcome.FAILURE if result.reason else Outcome.SUCCESS, result.reason)
+
+
+def _reason(error: KeyturnError) -> str:
+    return CONFLICT if isinstance(error, Conflict) else error.reason

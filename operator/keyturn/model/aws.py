@@ -10,6 +10,7 @@ from keyturn.model.tenant import ServiceAccount
 AUDIENCE: Final = "sts.amazonaws.com"
 """Of the token that a role's trust policy asks for."""
 
+_REGION: Final = re.compile("[a-z]{2,8}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}", re.ASCII)
 _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{1,12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
@@ -75,6 +76,11 @@ class AwsConfig:
         if not isinstance(self.login, KeysLogin):
             return frozenset()
         return frozenset(ref for ref in (self.login.key_id, self.login.secret, self.login.token) if ref is not None)
+
+
+def is_region(text: str) -> bool:
+    """Whether it has the shape of a region's name, which becomes part of a host's: another shape must not make another host of it."""
+    return _REGION.fullmatch(text) is not None
 
 
 def is_role(text: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin, is_role
+from keyturn.model.aws import AssumedRole, AwsConfig, AwsLogin, KeysLogin, OwnLogin, TenantLogin, is_region, is_role
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import READER
 from keyturn.model.parse_refs import key_ref, service_account
@@ -13,8 +13,6 @@ from keyturn.model.specs_types import ServiceAccountRef
 
 FIELD: Final = "spec.provider.awsSecretsManager"
 
-# It becomes part of a host's name: what is no region of AWS's shape must not make another host of it.
-_REGION: Final = re.compile("[a-z]{2,8}(?:-[a-z]{2,16}){1,3}-[0-9]{1,2}", re.ASCII)
 _EXTERNAL_ID: Final = re.compile(r"[\w+=,.@:/-]+", re.ASCII)
 _PREFIX: Final = re.compile(r"[\w/+=.@-]+", re.ASCII)
 _TAG: Final = re.compile(r"[\w .:/=+@-]*")
@@ -22,7 +20,7 @@ _TAG: Final = re.compile(r"[\w .:/=+@-]*")
 
 def parse_aws(spec: AwsSecretsManager, namespace: str) -> AwsConfig:
     """``namespace`` is the provider object's own, '' for the cluster kind. Raises `Rejected`."""
-    if not _REGION.fullmatch(spec.region):
+    if not is_region(spec.region):
         raise Rejected(f"{FIELD}.region: is no region of AWS; write it as in eu-west-1")
     if spec.role is not None and not is_role(spec.role):
         raise Rejected(f"{FIELD}.role: is no ARN of a role; write arn:aws:iam::ACCOUNT:role/NAME")

@@ -35,10 +35,20 @@ _LONGEST_NAME: Final = 512
 
 def name_of(prefix: str, key: str) -> str:
     """The secret's name at AWS. Raises `Invalid`."""
+    if key.startswith("arn:"):
+        raise Invalid(f"{key[:600]!r} is no name of a secret, but begins as an ARN; {_arn_remedy(prefix, key)}")
     name = f"{prefix}{key}"
     if not key or not _NAME.fullmatch(name):
         raise Invalid(f"{key!r} is no name of a secret: AWS takes 1 to 512 letters, digits and /_+=.@-, the provider's prefix counted")
     return name
+
+
+def _arn_remedy(prefix: str, key: str) -> str:
+    if prefix:
+        return "an ARN is whole by itself: remove prefix from the provider, or use the name behind it"
+    if _ARN.fullmatch(key):
+        return "what is written is called by its name: use that"
+    return "a whole one ends in a hyphen and the six characters that AWS adds: write it as AWS shows it, or use the name"
 
 
 def id_of(prefix: str, key: str) -> str:

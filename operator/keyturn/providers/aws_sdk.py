@@ -8,6 +8,7 @@ is the chain by which the operator finds its own identity. Importing this takes 
 import functools
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ import botocore.session  # type: ignore[import-untyped]  # as above
 from botocore.config import Config  # type: ignore[import-untyped]  # as above
 
 from keyturn import __version__
+from keyturn.model.aws import is_role
 from keyturn.model.errors import AuthFailed, Invalid, Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.providers.aws_wire import Pass, Reply, Signed, request_id_of, speaks_of_deletion
@@ -39,6 +41,8 @@ _CONFIG: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
     user_agent_extra=f"keyturn/{__version__}",
 )
+
+_CODE: Final = re.compile("[A-Za-z]{1,64}", re.ASCII)
 
 _SILENT: Final = (
     botocore.exceptions.CredentialRetrievalError,
@@ -172,6 +176,21 @@ def _signed(request: Any) -> Signed:
     return Signed(f"{url.scheme}://{url.netloc}", path, headers, body if isinstance(body, bytes) else str(body).encode())
 
 
+def _refused(error: Exception) -> str:
+    """What it means that an identity which is there was of no use; '' where none is. Of AWS's words its code alone is told."""
+    if isinstance(error, botocore.exceptions.ProfileNotFound):
+        return "AWS_PROFILE names no profile that the files of AWS's SDK have; correct it, or unset it"
+    role = os.environ.get("AWS_ROLE_ARN", "")
+    if isinstance(error, botocore.exceptions.ClientError):
+        code = error.response.get("Error", {}).get("Code")
+        told = f" ({code})" if isinstance(code, str) and _CODE.fullmatch(code) else ""
+        named = f"the role {role}" if is_role(role) else "the role that its settings name"
+        return f"AWS does not let this process be {named}{told}; check that it is there, its trust policy and its OIDC provider"
+    if isinstance(error, OSError) and role and os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        return "the file that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read; have the token projected there, as the webhook of IRSA does"
+    return ""
+
+
 class _Found(Protocol):
     def get_frozen_credentials(self) -> Any: ...
 
@@ -188,7 +207,7 @@ class Chain:
 
     def find(self, *, is_anew: bool) -> Pass:
         """Who we are now. Raises `AuthFailed` or `Unavailable`. ``is_anew``: what was found before is of no use any more."""
-        frozen, problem, is_silent = None, "", False
+        frozen, problem, is_silent, refusal = None, "", False, ""
         try:
             if is_anew or self._found is None:
                 self._found = self._searched()
@@ -196,6 +215,7 @@ class Chain:
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError, *_SILENT) as error:
             is_silent = isinstance(error, _SILENT)
             self._found, problem = None, type(error).__name__
+            refusal = _refused(error)
         # Here, where no error of the SDK's hangs on ours.
         if problem == botocore.exceptions.SSLError.__name__:
             raise Unavailable(
@@ -203,10 +223,12 @@ class Chain:
             )
         if is_silent:
             raise Unavailable("whoever gives the operator its AWS identity does not answer, or gave none")
+        if refusal:
+            raise AuthFailed(refusal)
         if frozen is None:
             raise AuthFailed(
-                "the operator has no AWS identity of its own: give its ServiceAccount a role (EKS Pod Identity or IRSA), or name auth"
-                + (f" ({problem})" if problem else "")
+                "there is no AWS identity here: an operator's ServiceAccount is given a role (EKS Pod Identity or IRSA), a program has"
+                " AWS_PROFILE or AWS_ACCESS_KEY_ID, and a provider may name auth" + (f" ({problem})" if problem else "")
             )
         return Pass(frozen.access_key, Sensitive.of(frozen.secret_key), Sensitive.of(frozen.token) if frozen.token else None)
 

@@ -73,6 +73,8 @@ def test_only_what_stands_in_variables_is_kept_as_a_credential() -> None:
     ("environment", "told"),
     [
         (AWS | {"AWS_REGION": " "}, "AWS_REGION: is needed with SECRETS_PROVIDER=aws_secrets_manager"),
+        (AWS | {"AWS_REGION": "eu-west-1a"}, "AWS_REGION: is no region of AWS; set it to one such as eu-west-1"),
+        (AWS | {"AWS_REGION": "", "AWS_DEFAULT_REGION": "evil.example/"}, "AWS_DEFAULT_REGION: is no region of AWS"),
         (AZURE | {"AZURE_KEY_VAULT_URL": ""}, "AZURE_KEY_VAULT_URL: is needed with SECRETS_PROVIDER=azure_key_vault"),
         (AZURE | {"AZURE_KEY_VAULT_URL": "https://vault.example.com"}, "AZURE_KEY_VAULT_URL: is no vault of Azure's"),
         (AZURE | {"AZURE_KEY_VAULT_URL": "http://shop.vault.azure.net"}, "AZURE_KEY_VAULT_URL: is no vault of Azure's"),

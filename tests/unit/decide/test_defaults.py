@@ -181,6 +181,44 @@ def test_a_variable_that_is_nearly_ours_is_told_with_the_likely_one_and_others_a
 
 
 @pytest.mark.parametrize(
+    ("word", "slip", "meant"),
+    [
+        ("azure_key_vault", "AZURE_KEYVAULT_URL", "AZURE_KEY_VAULT_URL"),
+        ("google_secret_manager", "GCP_PROJECTID", "GCP_PROJECT_ID"),
+        ("google_secret_manager", "GOOGLE_APPLICATION_CREDENTIAL", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("aws_secrets_manager", "AWS_REGIONS", "AWS_REGION"),
+        ("hashicorp_vault", "VAULT_MOUNTPATH", "VAULT_MOUNT_PATH"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_the_providers_is_told_where_that_one_is_missing(word: str, slip: str, meant: str) -> None:
+    given = {"SECRETS_PROVIDER": word, slip: VALUE}
+    assert near_misses(given) == {slip: meant}
+    assert near_misses(given | {meant: VALUE}) == {}
+    assert near_misses(given | {"SECRETS_PROVIDER": "env"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("azure_key_vault", "AZURE_AUTHORITY_HOST"),
+        ("azure_key_vault", "AZURE_FEDERATED_TOKEN_FILE"),
+        ("azure_key_vault", "AZURE_CLIENT_CERTIFICATE_PATH"),
+        ("aws_secrets_manager", "AWS_PROFILE"),
+        ("aws_secrets_manager", "AWS_ROLE_ARN"),
+        ("aws_secrets_manager", "AWS_STS_REGIONAL_ENDPOINTS"),
+        ("google_secret_manager", "GOOGLE_CLOUD_QUOTA_PROJECT"),
+        ("google_secret_manager", "GCE_METADATA_HOST"),
+        ("hashicorp_vault", "VAULT_SECRET_ID"),
+        ("hashicorp_vault", "VAULT_CACERT"),
+        ("hashicorp_vault", "VAULT_PORT"),
+        ("hashicorp_vault", "VAULT_SERVICE_HOST"),
+    ],
+)
+def test_what_a_providers_own_library_reads_is_no_slip(word: str, name: str) -> None:
+    assert near_misses({"SECRETS_PROVIDER": word, name: VALUE}) == {}
+
+
+@pytest.mark.parametrize(
     ("listed", "admissions", "is_open"),
     [
         ("", (NOBODY,), False),
