@@ -42,6 +42,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (checkout / "my-keyturn").mkdir()
     (checkout / "my-keyturn" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     (checkout / "shop.json").write_text("{}")
+    (checkout / "authorities.pem").write_text("")
     (checkout / "readme.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
     with ControlPlane.run(audit=False, controllers=False) as plane:
         made = Shell(checkout, find_or_build()["kubectl"], {"KUBECONFIG": str(plane.kubeconfig)})
