@@ -104,7 +104,7 @@ def upgrade(**environment: str | None) -> tuple[int, str]:
 
 async def test_the_command_makes_the_tables_and_grants_them(empty_place: Place) -> None:
     both = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": empty_place.url}
-    schema = f"the schema of {_name(empty_place)} is 0001"
+    schema = f"the schema of {_name(empty_place)} is {newest()}"
     assert await _in_thread(both) == (0, f"{schema}, and was not there{_granted(empty_place)}\n")
     assert await _in_thread(both) == (0, f"{schema} already{_granted(empty_place)}\n")
     values = await empty_place.values()
@@ -121,7 +121,7 @@ async def test_a_user_of_any_name_is_granted_wherever_the_url_names_it(empty_pla
     empty_place.server.execute(f"CREATE ROLE {quoted}")
     try:
         urls = {"DATABASE_OWNER_URL": empty_place.owner_url, "DATABASE_URL": f"postgresql:///{name}?{urlencode({'user': role})}"}
-        assert await _in_thread(urls) == (0, f"the schema of {name} is 0001, and was not there; {role} has what the operator needs\n")
+        assert await _in_thread(urls) == (0, f"the schema of {name} is {newest()}, and was not there; {role} has what the operator needs\n")
         asked = "SELECT has_table_privilege(:role, 'replicas', 'DELETE'), has_schema_privilege(:role, 'public', 'USAGE')"
         assert [tuple(row) for row in await empty_place.execute(asked, role=role)] == [(True, True)]
         assert "names no user" in (await _in_thread(urls | {"DATABASE_URL": f"postgresql:///{name}"}))[1]
@@ -133,7 +133,7 @@ async def test_a_user_of_any_name_is_granted_wherever_the_url_names_it(empty_pla
 async def test_one_url_alone_is_the_owners(empty_place: Place) -> None:
     assert await _in_thread({"DATABASE_URL": empty_place.owner_url}) == (
         0,
-        f"the schema of {_name(empty_place)} is 0001, and was not there\n",
+        f"the schema of {_name(empty_place)} is {newest()}, and was not there\n",
     )
     if empty_place.server is not None:
         code, told = await _in_thread({"DATABASE_URL": empty_place.url})

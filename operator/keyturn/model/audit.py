@@ -1,7 +1,8 @@
-"""What the audit trail is told: an intent before each outside effect, and its settlement after."""
+"""What the audit trail is told: an intent before each outside effect, and its settlement after; and the rows that come of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -18,7 +19,7 @@ class AuditEntry:
     """One intent. It names things and never holds a value.
 
     ``subject`` is the object on whose behalf it happens, ``target`` what it happens to,
-    ``keys`` the names of the keys concerned.
+    ``keys`` the names of the keys concerned. ``attempt`` joins what one turn of an object did.
     """
 
     action: str
@@ -27,3 +28,52 @@ class AuditEntry:
     trigger: str = ""
     keys: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
+    attempt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One row of the trail: an intent, or the settlement of the one that ``settles`` names, which alone has an ``outcome``.
+
+    ``event`` is its own id, which no other row has; ``actor`` is who acts, ``subject`` on whose behalf.
+    """
+
+    event: str
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    target: str
+    trigger: str = ""
+    keys: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+    attempt: str = ""
+    settles: str = ""
+    outcome: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """A row in its place in the chain. ``entry`` are its canonical bytes, which ``hash`` covers with all rows before it.
+
+    ``seal`` is there on the last row of what was written at once; ``seal_key`` is the master key that it was made under.
+    """
+
+    seq: int
+    row: AuditRow
+    entry: bytes
+    hash: bytes
+    seal: bytes | None = None
+    seal_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain: its last row's number and hash. Whoever keeps one can tell later whether rows were taken away."""
+
+    seq: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash.hex()}"

@@ -57,6 +57,7 @@ class Purpose(enum.Enum):
     PUT = b"put"
     CHECK = b"check"
     FINGERPRINT = b"fingerprint-key"
+    AUDIT_SEAL = b"audit-seal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,10 @@ class Keyring:
         """
         key = self._of(key_id, purpose, place)
         return hmac.digest(key.reveal(), _framed([place.framed(), *_fields(fields)]), "sha256")
+
+    def subkey(self, key_id: str, purpose: Purpose) -> Sensitive | None:
+        """A key for this purpose alone; None where that of this id cannot be opened."""
+        return self._subkeys.get(key_id, {}).get(purpose)
 
     def verify_mac(self, key_id: str, place: Place, fields: Mapping[str, Field], mac: object) -> None:
         """Raises `Tampered` where the MAC is not that of these columns at this place, and `UnknownKey`. Takes the same time for any."""

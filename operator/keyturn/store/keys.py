@@ -17,7 +17,7 @@ from keyturn.decide.fingerprint import FingerprintKey
 from keyturn.model.errors import KeyturnError, Unavailable
 from keyturn.model.keys import KEY_ID, MasterKey, MasterKeys
 from keyturn.model.sensitive import Sensitive
-from keyturn.store import tables
+from keyturn.store import audit_tables, tables
 from keyturn.store.cipher import ITERATIONS, KDF, MOST_ITERATIONS, SALT_BYTES, Keyring, Place, Purpose, Tampered, UnknownKey, derive
 from keyturn.store.engine import Database
 
@@ -25,8 +25,8 @@ ACTIVE, DECRYPT_ONLY = "active", "decrypt_only"
 _CHECKED = Sensitive(b"keyturn")
 _MOST_KEYS = 16
 _SHOWN = 70  # signs of an id, which is shorter if we wrote it
-_CONTENT = tuple(table for table in tables.metadata.sorted_tables if table not in (tables.keys, tables.replicas))
-_SEALED = tuple(table for table in _CONTENT if "key_id" in table.c)
+_SEALED = (tables.secrets, tables.versions)
+_CONTENT = (*_SEALED, audit_tables.log)
 
 
 class WrongKey(KeyturnError):

@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keyturn.store import audit_tables
 from keyturn.store.engine import Database
 from keyturn.store.failures import NO_TABLES, DatabaseRefused
 from keyturn.store.tables import metadata
@@ -24,6 +25,7 @@ _GRANTS: Final = {
     "application_secret_versions": "SELECT, INSERT, UPDATE, DELETE",
     "encryption_keys": "SELECT, INSERT, UPDATE, DELETE",
     "replicas": "SELECT, INSERT, UPDATE, DELETE",
+    audit_tables.log.name: "SELECT, INSERT",
     "alembic_version": "SELECT",
 }
 

@@ -1,0 +1,36 @@
+"""The tables of the audit trail, as they are at the newest schema; their triggers are the migration's.
+
+Nothing in them is ever changed. All that SQL can hold for a row stands in columns of its own, for whoever asks by SQL; ``entry`` is
+what the chain is made of, and `keyturn audit verify` says whether the two still agree.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table
+
+from keyturn.store.tables import metadata
+
+log = Table(
+    "secret_access_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("event", String, nullable=False),
+    Column("at", String, nullable=False),  # UTC, ISO 8601 to the microsecond: text that sorts, the same in every database
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("trigger", String, nullable=False),
+    Column("keys", String, nullable=False),  # JSON
+    Column("details", String, nullable=False),  # JSON
+    Column("attempt", String, nullable=False),
+    Column("settles", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("entry", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("seal", LargeBinary),
+    Column("seal_key", String, nullable=False),
+    Index("ix_secret_access_log_event", "event"),
+    Index("ix_secret_access_log_settles", "settles"),
+    Index("ix_secret_access_log_subject", "subject"),
+)
+"""One row for each intent and one for each settlement, in one chain. ``event`` is looked up under the writers' lock, and so unique."""
