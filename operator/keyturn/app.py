@@ -26,6 +26,7 @@ from keyturn.decide.reach import Reach
 from keyturn.decide.watchdog import watching
 from keyturn.default import Given, open_default, take
 from keyturn.engine import Engine
+from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.check import look_again
 from keyturn.flow.leading import Leading
 from keyturn.flow.refresher import Refresher
@@ -51,7 +52,7 @@ from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
 from keyturn.model.reader import CLUSTER
 from keyturn.model.status import REASONS, WELL
-from keyturn.ports import Provider
+from keyturn.ports import AuditLog, Clock, Provider
 from keyturn.providers.registry import MEMBERS, Home, Surroundings, build
 from keyturn.settings import Settings
 from keyturn.telemetry import Metrics
@@ -115,7 +116,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     queue.pause()
     queue.close()
     leading.is_free = lambda: not queue.is_at_work
-    events, audit = EventPoster(client, clock, identity), LogAudit()
+    events, audit = EventPoster(client, clock, identity), _audit(given, clock, identity)
     references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
     home = Home(config.server, config.faceless or config.tls, TokenRequests(client, config.token))
     reach, addresses, google = _reach(settings), _addresses(settings, own), google_places(os.environ)
@@ -158,9 +159,24 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
         settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
     )
     made.closers.append(given.databases.close)
-    if given.databases.has_own:
+    if isinstance(audit, AuditQueue):
         made.duties["database"] = partial(given.databases.keep, identity)
+        _keep_audit(audit, made)
     return made
+
+
+def _audit(given: Given, clock: Clock, identity: str) -> AuditLog:
+    """In the operator's own database; as log lines where it has none."""
+    return AuditQueue(given.databases.trail, clock, "operator", identity) if given.databases.has_own else LogAudit()
+
+
+def _keep_audit(audit: AuditQueue, engine: Engine) -> None:
+    """Has it written for as long as the operator runs, and watched."""
+    engine.duties["audit"] = audit.run
+    engine.on_term.append(audit.begin_term)
+    metrics = engine.metrics
+    metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(audit.lag))
+    metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not audit.problem))
 
 
 def _reach(settings: Settings) -> Reach:

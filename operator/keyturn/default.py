@@ -30,6 +30,7 @@ from keyturn.store.custody import shut
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keyturn.store.audit import AuditTrail
     from keyturn.store.databases import SqlDatabases
     from keyturn.store.replicas import Presence
 
@@ -61,6 +62,10 @@ class LateDatabases:
 
     async def own(self) -> Provider:
         return await self._all().own()
+
+    async def trail(self) -> "AuditTrail":
+        """The audit trail in the operator's own. Raises a `KeyturnError`."""
+        return await self._all().trail()
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> Provider:
         return await self._all().open(key, connect, tenant)

@@ -47,7 +47,7 @@ class Ended(KeyturnError):
 class Engine:
     """Everything that runs, and the order in which it starts and stops.
 
-    ``duties`` run for as long as it does and hold up nothing; ``closers`` are called in the end.
+    ``duties`` run for as long as it does and hold up nothing; ``closers`` are called in the end, ``on_term`` before each term of ours.
     """
 
     settings: Settings
@@ -68,6 +68,7 @@ class Engine:
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     duties: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    on_term: list[Callable[[], None]] = field(default_factory=list)
     waits_for: str = "waiting for the CRDs"
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -150,6 +151,8 @@ class Engine:
 
     def _change_term(self, is_leading: bool) -> None:  # noqa: FBT001  # what `Leading` tells
         if is_leading:
+            for tell in self.on_term:
+                tell()
             begin_term(self.world, [ref for kind in self.kinds for ref in self.cache.refs(kind)])
         else:
             end_term(self.world)

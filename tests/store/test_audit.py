@@ -85,8 +85,21 @@ async def test_text_that_no_database_takes_is_spelled_out_and_bounded(place: Pla
 
 async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
     made = trail(place)
-    await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS)])
-    assert [each.row.event for each in await made.open_intents()] == ["b"]
+    await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS), row("d", actor="user/0")])
+    assert [each.event for each in await made.open_intents("operator")] == ["b"]
+
+
+async def test_an_intent_is_settled_once(place: Place) -> None:
+    made = trail(place)
+    await made.append([row("a"), row("b", settles="a", outcome=Outcome.UNKNOWN)])
+    await made.append([row("c", settles="a", outcome=Outcome.SUCCESS)])
+    assert [each.event for each in await read(made)] == ["a", "b"]
+
+
+async def test_it_is_known_which_rows_arrived(place: Place) -> None:
+    made = await filled(place, 5)
+    assert set(await made.known(["e1", "lost", "e4"])) == {"e1", "e4"}
+    assert set(await made.known([])) == set()
 
 
 # -- append only -------------------------------------------------------------------------------------------------------------------

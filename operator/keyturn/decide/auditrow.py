@@ -3,13 +3,12 @@
 The bytes are JSON by RFC 8785 (JSON Canonicalization Scheme): what was hashed once can be made again from the columns, by anybody.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
-
-import msgspec
 
 from keyturn.model.audit import AuditRow
 
@@ -21,7 +20,7 @@ MOST_NAMES: Final = 256
 
 # What a database or a reader chokes on: controls, and halves of characters that no UTF-8 has.
 _BAD: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_encode: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def cleaned(row: AuditRow) -> AuditRow:
@@ -35,14 +34,14 @@ def cleaned(row: AuditRow) -> AuditRow:
 
 
 def canonical(seq: int, row: AuditRow) -> bytes:
-    """The bytes that the chain is made of. ``row`` is `cleaned`."""
+    """The bytes that the chain is made of. ``row`` is `cleaned`, so that there are no signs that the two ways to sort differ in."""
     return _encode(
         {
             "action": row.action,
             "actor": row.actor,
             "at": moment(row.at),
             "attempt": row.attempt,
-            "details": row.details,
+            "details": dict(row.details),
             "event": row.event,
             "keys": row.keys,
             "outcome": row.outcome,
@@ -54,12 +53,12 @@ def canonical(seq: int, row: AuditRow) -> bytes:
             "trigger": row.trigger,
             "v": FORMAT,
         }
-    )
+    ).encode()
 
 
 def spelled(names: tuple[str, ...] | Mapping[str, str]) -> str:
     """Names, or details, as a column holds them."""
-    return _encode(names).decode()
+    return _encode(dict(names) if isinstance(names, Mapping) else names)
 
 
 def moment(at: datetime) -> str:

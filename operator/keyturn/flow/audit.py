@@ -1,8 +1,10 @@
 """Around each outside effect: intent into the audit trail before it, settlement after it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Final
 
 from keyturn.model.audit import AuditEntry, Outcome
@@ -20,10 +22,23 @@ class Result:
     reason: str = ""
 
 
+_attempt: ContextVar[str] = ContextVar("keyturn-attempt", default="")
+
+
+@contextmanager
+def attempt() -> Iterator[None]:
+    """While it is entered all that is recorded says that it belongs together."""
+    former = _attempt.set(secrets.token_hex(8))
+    try:
+        yield
+    finally:
+        _attempt.reset(former)
+
+
 @asynccontextmanager
 async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[Result]:
     """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
-    intent, result = await log.intend(entry), Result()
+    intent, result = await log.intend(replace(entry, attempt=_attempt.get())), Result()
     try:
         yield result
     except KeyturnError as error:

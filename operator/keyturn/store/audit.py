@@ -1,12 +1,12 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
-from sqlalchemy import ColumnElement, RowMapping, insert, select
+from sqlalchemy import Column, ColumnElement, RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import moment, spelled
@@ -20,8 +20,6 @@ PART: Final = 1000
 """Rows that are read at once."""
 
 _NAMES: Final = ("event", "actor", "action", "subject", "target", "trigger", "attempt", "settles", "outcome", "reason")
-_names: Final = msgspec.json.Decoder(tuple[str, ...])
-_details: Final = msgspec.json.Decoder(dict[str, str])
 
 SealKey = Callable[[], tuple[str, Sensitive | None]]
 """The master key that seals are made under now: its id, and the subkey for seals; ('', None) makes none."""
@@ -40,11 +38,18 @@ class AuditTrail:
         Raises `ProviderError`: `Invalid` where the database cannot hold one of them.
         """
         async with self._database.writing() as connection:
-            known = set(await connection.scalars(select(log.c.event).where(log.c.event.in_([row.event for row in rows]))))
+            known = await _there(connection, log.c.event, [row.event for row in rows])
+            settled = await _there(connection, log.c.settles, [row.settles for row in rows if row.settles])
             key_id, key = self._seal_key()
-            made = chained([row for row in rows if row.event not in known], await _head(connection), key, key_id)
+            fresh = [row for row in rows if row.event not in known and row.settles not in settled]
+            made = chained(fresh, await _head(connection), key, key_id)
             if made:
                 await connection.execute(insert(log), [_columns(each) for each in made])
+
+    async def known(self, events: Collection[str]) -> Collection[str]:
+        """Those of these rows that are there. Raises `ProviderError`."""
+        async with self._database.reading() as connection:
+            return await _there(connection, log.c.event, events)
 
     async def head(self) -> Head:
         """Its end; `START` where there is nothing yet. Raises `ProviderError`."""
@@ -65,10 +70,11 @@ class AuditTrail:
         rows = await asyncio.to_thread(lambda: [_row(each) for each in found])
         return rows[::-1] if newest else rows
 
-    async def open_intents(self) -> Sequence[Chained]:
-        """Those that nothing settles."""
-        settled = select(log.c.settles).where(log.c.settles != "")
-        return await self.find(log.c.settles == "", log.c.event.not_in(settled), most=PART)
+    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
+        """Those of actors of this kind that nothing settles, the oldest thousand. Raises `ProviderError`."""
+        later = log.alias()
+        is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
+        return [found.row for found in await self.find(log.c.settles == "", log.c.actor.startswith(f"{kind}/"), ~is_settled, most=PART)]
 
     async def verify(self, walk: Walk) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
@@ -76,6 +82,10 @@ class AuditTrail:
             if problem := await asyncio.to_thread(walk.follow, part):
                 return str(problem)
         return ""
+
+
+async def _there(connection: AsyncConnection, column: Column[str], wanted: Collection[str]) -> frozenset[str]:
+    return frozenset(await connection.scalars(select(column).where(column.in_(wanted)))) if wanted else frozenset()
 
 
 async def _head(connection: AsyncConnection) -> Head:
@@ -94,8 +104,8 @@ def _row(found: RowMapping) -> Chained:
     """As it lies there, whoever wrote it: what is none of ours comes out as a row that cannot be in the chain."""
     row = AuditRow(
         at=_time(found["at"]),
-        keys=_decoded(_names, found["keys"], ()),
-        details=_decoded(_details, found["details"], {}),
+        keys=tuple(_decoded(found["keys"], [])),
+        details=_decoded(found["details"], {}),
         **{name: str(found[name]) for name in _NAMES},
     )
     entry, made = (found[name] if isinstance(found[name], bytes) else b"" for name in ("entry", "hash"))
@@ -104,15 +114,16 @@ def _row(found: RowMapping) -> Chained:
 
 def _time(text: object) -> datetime:
     try:
-        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        found = datetime.fromisoformat(str(text))
     except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
+        found = datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo is UTC and moment(found) == text else datetime.min.replace(tzinfo=UTC)
 
 
-def _decoded(decoder: msgspec.json.Decoder[Any], text: object, otherwise: Any) -> Any:
+def _decoded(text: object, otherwise: Any) -> Any:
+    """What a column of JSON says; ``otherwise`` where we did not write it so: in other words it would pass for what we wrote."""
     try:
-        found = decoder.decode(str(text))
-    except msgspec.MsgspecError:
+        found = json.loads(str(text))
+    except (ValueError, RecursionError):
         return otherwise
-    # Spelled otherwise than we do, it would decode to the same, and pass for what we wrote.
-    return found if spelled(found) == text else otherwise
+    return found if type(found) is type(otherwise) and spelled(found) == text else otherwise

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from keyturn.model.keys import MasterKeys
 from keyturn.model.sensitive import Sensitive
+from keyturn.store.audit import AuditTrail
+from keyturn.store.cipher import Purpose
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder
@@ -53,6 +55,14 @@ class SqlDatabases:
 
     async def own(self) -> SqlValues:
         return SqlValues(await self.begin(), STORE)
+
+    async def trail(self) -> AuditTrail:
+        holder = await self.begin()
+
+        def seal_key() -> tuple[str, Sensitive | None]:
+            return holder.ring.active, holder.ring.subkey(holder.ring.active, Purpose.AUDIT_SEAL)
+
+        return AuditTrail(holder.database, seal_key)
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> SqlValues:
         masters = MasterKeys.alone(key, "the key of keySecretRef")

@@ -1,0 +1,226 @@
+"""The audit trail of a process, written in groups: at once while it is idle, and what gathers during a commit is the next group.
+
+An intent waits until it is on the disk; a settlement waits for nobody, and is kept until it is there. While the trail takes nothing,
+intents are refused, and so nothing is changed.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from keyturn.model.audit import AuditEntry, AuditRow, Outcome
+from keyturn.model.errors import AuditUnavailable, Invalid, KeyturnError
+from keyturn.ports import Clock
+
+log = logging.getLogger("keyturn.audit")
+
+MOST: Final = 500
+"""Rows of one commit."""
+RETRY_S: Final = 1.0
+LEAVE_S: Final = 5.0
+UNREADABLE: Final = "the audit trail cannot hold this entry"
+
+
+class AuditRows(Protocol):
+    """A trail that keeps rows in one chain, whoever adds to it. Raises `ProviderError` where it cannot."""
+
+    async def append(self, rows: Sequence[AuditRow]) -> None:
+        """Adds these, or none; what is there already, and what settles an intent that is settled, is passed over.
+
+        Raises `Invalid` where one of them can never be added.
+        """
+
+    async def known(self, events: Collection[str]) -> Collection[str]:
+        """Those of these rows that are there."""
+
+    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
+        """Those of actors of this kind that nothing settles, the oldest thousand."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A row that is to be written, and who waits for it; nobody waits for a settlement."""
+
+    row: AuditRow
+    told: asyncio.Future[None] | None = None
+
+
+@dataclass(slots=True)
+class AuditQueue:
+    """The port `AuditLog` over a trail that ``open`` gives. Use `run` beside it.
+
+    ``kind`` and ``name`` say who acts here; no two of a kind act at a time. ``epoch`` is of this process alone: ids of its rows
+    begin with it.
+    """
+
+    open: Callable[[], Awaitable[AuditRows]]
+    clock: Clock
+    kind: str
+    name: str
+    epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    problem: str = "the audit trail is not open yet"
+    _trail: AuditRows | None = None
+    _serial: int = 0
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _intents: dict[str, AuditEntry] = field(default_factory=dict)
+    _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
+    _must_close_dead: bool = True
+    _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_closed: bool = False
+
+    async def intend(self, entry: AuditEntry) -> str:
+        row = self._row(entry)
+        told = asyncio.get_running_loop().create_future()
+        if self._is_closed:
+            raise AuditUnavailable("the audit trail is closed")
+        self._put(_Waiting(row, told))
+        await told
+        self._intents[row.event] = entry
+        return row.event
+
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
+        if (entry := self._intents.pop(intent, None)) is not None:
+            self._put(_Waiting(self._row(entry, settles=intent, outcome=outcome, reason=reason)))
+
+    def begin_term(self) -> None:
+        """From now on we alone act: intents of those before us, which nobody will settle, are closed before the next effect."""
+        self._must_close_dead = True
+
+    @property
+    def lag(self) -> int:
+        """Rows that are not written yet."""
+        return len(self._waiting)
+
+    async def run(self) -> None:
+        """Writes until it is cancelled, and then what is left, for some seconds."""
+        try:
+            while True:
+                await self._is_wanted.wait()
+                await self._write()
+        finally:
+            self._is_closed = True
+            try:
+                await asyncio.wait_for(self._flush(), LEAVE_S)
+            except (KeyturnError, TimeoutError) as error:
+                log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._waiting)})
+            self._refuse("the audit trail is closed")
+
+    async def _flush(self) -> None:
+        while self._waiting and self._trail is not None:
+            await self._commit(self._trail, self._taken())
+
+    async def _write(self) -> None:
+        """One group; where it cannot be written, intents are refused and the rest is kept."""
+        try:
+            trail = self._trail = self._trail or await self.open()
+            await self._close_dead(trail)
+            await self._look_after_doubtful(trail)
+            group = self._taken()
+        except KeyturnError as error:
+            self._fail(error)
+            await asyncio.sleep(RETRY_S)
+            return
+        try:
+            await self._commit(trail, group)
+        except KeyturnError as error:
+            # Whether the answer was lost or the rows: who waits is refused, and it is looked up before anything else is written.
+            self._doubtful.update((each.row.event, _entry_of(each.row)) for each in group if each.told is not None)
+            self._waiting.extendleft(reversed([each for each in group if each.told is None]))
+            _tell([each for each in group if each.told is not None], str(error))
+            self._fail(error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            if self.problem:
+                log.info("the audit trail takes entries")
+            self.problem = ""
+
+    async def _commit(self, trail: AuditRows, group: Sequence[_Waiting]) -> None:
+        """Writes a group; halves it where one of its rows can never be written, until that one is alone."""
+        try:
+            if group:
+                await trail.append([each.row for each in group])
+        except Invalid as error:
+            if len(group) == 1:
+                log.error("an entry of the audit trail was refused: %s", error, extra={"action": group[0].row.action})
+                return _tell(group, UNREADABLE)
+            half = len(group) // 2
+            await self._commit(trail, group[:half])
+            return await self._commit(trail, group[half:])
+        for each in group:
+            if each.told is not None and each.told.cancelled():
+                # Whoever was to act after it was called off while it was written.
+                entry = _entry_of(each.row)
+                self._put(_Waiting(self._row(entry, settles=each.row.event, outcome=Outcome.FAILURE, reason="Cancelled")))
+            elif each.told is not None:
+                each.told.set_result(None)
+        return None
+
+    async def _close_dead(self, trail: AuditRows) -> None:
+        """Whoever made an intent and ended before it settled it left nobody who knows."""
+        while self._must_close_dead:
+            dead = [row for row in await trail.open_intents(self.kind) if not row.event.startswith(self.epoch)]
+            if not dead:
+                self._must_close_dead = False
+                return
+            outcome, reason = Outcome.UNKNOWN, "ProcessEnded"
+            await trail.append([self._row(_entry_of(row), settles=row.event, outcome=outcome, reason=reason) for row in dead])
+
+    async def _look_after_doubtful(self, trail: AuditRows) -> None:
+        """Intents whose writing had no answer: nothing was done after them, which is said of those that arrived."""
+        for event in await trail.known(list(self._doubtful)) if self._doubtful else ():
+            self._put(_Waiting(self._row(self._doubtful[event], settles=event, outcome=Outcome.FAILURE, reason=AuditUnavailable.reason)))
+        self._doubtful.clear()
+
+    def _fail(self, error: KeyturnError) -> None:
+        if self.problem != (problem := str(error)):
+            log.error("the audit trail takes no entry, so that nothing is changed: %s", problem)
+        self.problem = problem
+        self._refuse(problem)
+
+    def _refuse(self, problem: str) -> None:
+        _tell([each for each in self._waiting if each.told is not None], problem)
+        self._waiting = deque(each for each in self._waiting if each.told is None)
+        if not self._waiting:
+            self._is_wanted.clear()
+
+    def _put(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        self._is_wanted.set()
+
+    def _taken(self) -> list[_Waiting]:
+        group = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        if not self._waiting:
+            self._is_wanted.clear()
+        return group
+
+    def _row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
+        self._serial += 1
+        return AuditRow(
+            f"{self.epoch}-{self._serial}",
+            self.clock.now(),
+            f"{self.kind}/{self.name}",
+            entry.action,
+            entry.subject,
+            entry.target,
+            entry.trigger,
+            entry.keys,
+            entry.details,
+            entry.attempt,
+            settles,
+            outcome,
+            reason,
+        )
+
+
+def _tell(group: Sequence[_Waiting], problem: str) -> None:
+    for each in group:
+        if each.told is not None and not each.told.done():
+            each.told.set_exception(AuditUnavailable(problem))
+
+
+def _entry_of(row: AuditRow) -> AuditEntry:
+    return AuditEntry(row.action, row.subject, row.target, row.trigger, row.keys, row.details, row.attempt)

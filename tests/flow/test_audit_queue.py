@@ -1,0 +1,201 @@
+"""The audit trail of a process: what is written together, what is refused while nothing can be written, and what is never lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+
+from keyturn.flow import audit_queue
+from keyturn.flow.audit_queue import MOST, AuditQueue
+from keyturn.model.audit import AuditEntry, AuditRow, Outcome
+from keyturn.model.errors import AuditUnavailable, Invalid, ProviderError, Unavailable
+from keyturn.testing.clock import FakeClock
+
+ENTRY = AuditEntry("secret.create", "ManagedSecret/shop/app", "Secret/shop/app", keys=("password",), attempt="t1")
+OTHER = "an older process"
+
+
+@dataclass
+class Trail:
+    """As the database is: whole groups or nothing, each row once, and answers that are lost on the way."""
+
+    rows: list[AuditRow] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
+    down: ProviderError | None = None
+    loses_answers: bool = False
+    refuses: str = ""
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def append(self, rows: Sequence[AuditRow]) -> None:
+        await self.gate.wait()
+        if self.down:
+            raise self.down
+        if self.refuses and any(row.target == self.refuses for row in rows):
+            raise Invalid("the database cannot hold it")
+        there, settled = {row.event for row in self.rows}, {row.settles for row in self.rows if row.settles}
+        self.rows += [row for row in rows if row.event not in there and row.settles not in settled]
+        self.groups.append(len(rows))
+        if self.loses_answers:
+            raise Unavailable("the database gave no answer")
+
+    async def known(self, events: Collection[str]) -> Collection[str]:
+        if self.down:
+            raise self.down
+        return {row.event for row in self.rows} & set(events)
+
+    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
+        settled = {row.settles for row in self.rows}
+        return [row for row in self.rows if not row.settles and row.event not in settled and row.actor.startswith(f"{kind}/")]
+
+    @property
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(row.action, str(row.outcome), row.reason) for row in self.rows]
+
+
+@asynccontextmanager
+async def queue(trail: Trail) -> AsyncIterator[AuditQueue]:
+    async def opened() -> Trail:
+        if trail.down:
+            raise trail.down
+        return trail
+
+    made = AuditQueue(opened, FakeClock(), "operator", "a")
+    job = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        job.cancel()
+        with suppress(asyncio.CancelledError):
+            await job
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_queue, "RETRY_S", 0.01)
+
+
+async def until(is_so: object) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # type: ignore[operator]  # noqa: ASYNC110  # a condition of the trail's, which tells nobody
+            await asyncio.sleep(0.001)
+
+
+async def test_an_intent_is_there_before_it_is_given_and_its_settlement_follows() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        event = await audit.intend(ENTRY)
+        [row] = trail.rows
+        assert (row.event, row.actor, row.keys, row.attempt, row.outcome) == (event, "operator/a", ("password",), "t1", "")
+        await audit.settle(event, Outcome.FAILURE, "Conflict")
+    intent, settled = trail.rows
+    assert (settled.settles, settled.outcome, settled.reason, settled.subject) == (intent.event, "failure", "Conflict", ENTRY.subject)
+
+
+async def test_what_gathers_during_a_commit_is_the_next_group() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        trail.gate.clear()
+        first = asyncio.create_task(audit.intend(ENTRY))
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(audit.intend(ENTRY)) for _ in range(MOST + 7)]
+        await asyncio.sleep(0.01)
+        trail.gate.set()
+        await asyncio.gather(first, *others)
+    assert trail.groups == [1, MOST, 7]
+
+
+async def test_while_it_is_down_intents_are_refused_and_settlements_are_kept() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        event = await audit.intend(ENTRY)
+        trail.down = Unavailable("the database gave no answer")
+        await audit.settle(event, Outcome.SUCCESS)
+        for _ in range(3):
+            with pytest.raises(AuditUnavailable, match="the database gave no answer"):
+                await audit.intend(ENTRY)
+        assert audit.problem
+        trail.down = None
+        await until(lambda: len(trail.rows) == 2)
+        await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
+        assert not audit.problem
+    assert [row.outcome for row in trail.rows] == ["", "success", "", "success"]
+
+
+async def test_an_intent_whose_answer_was_lost_is_looked_up_and_settled_as_never_done() -> None:
+    trail = Trail(loses_answers=True)
+    async with queue(trail) as audit:
+        with pytest.raises(AuditUnavailable):
+            await audit.intend(ENTRY)
+        trail.loses_answers = False
+        await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
+    assert [(row.outcome, row.reason) for row in trail.rows if row.settles] == [("failure", "AuditUnavailable"), ("success", "")]
+    assert await trail.open_intents("operator") == []
+
+
+async def test_a_row_that_the_database_cannot_hold_keeps_no_other_from_it() -> None:
+    trail = Trail(refuses="bad")
+    async with queue(trail) as audit:
+        trail.gate.clear()
+        entries = [AuditEntry("secret.create", "m", "bad" if number == 233 else f"s{number}") for number in range(499)]
+        jobs = [asyncio.create_task(audit.intend(entry)) for entry in entries]
+        await asyncio.sleep(0.01)
+        trail.gate.set()
+        answers = await asyncio.gather(*jobs, return_exceptions=True)
+    assert [number for number, answer in enumerate(answers) if isinstance(answer, AuditUnavailable)] == [233]
+    assert len(trail.rows) == 498
+
+
+async def test_whoever_is_called_off_while_its_intent_is_written_leaves_none_open() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        trail.gate.clear()
+        job = asyncio.create_task(audit.intend(ENTRY))
+        await asyncio.sleep(0.01)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        trail.gate.set()
+        await until(lambda: len(trail.rows) == 2)
+    assert trail.told[1] == ("secret.create", "failure", "Cancelled")
+
+
+async def test_intents_of_a_process_that_ended_are_closed_before_the_next_effect() -> None:
+    trail = Trail()
+    async with queue(trail) as before:
+        await before.intend(ENTRY)
+    async with queue(trail) as after:
+        await after.intend(AuditEntry("secret.delete", "m", "s"))
+    assert trail.told == [("secret.create", "", ""), ("secret.create", "unknown", "ProcessEnded"), ("secret.delete", "", "")]
+
+
+async def test_a_new_term_closes_what_another_replica_left_meanwhile() -> None:
+    trail = Trail()
+    async with queue(trail) as ours:
+        await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
+        mine = await ours.intend(ENTRY)
+        async with queue(trail) as theirs:
+            await theirs.intend(ENTRY)
+        ours.begin_term()
+        await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
+        await ours.settle(mine, Outcome.SUCCESS)
+    assert await trail.open_intents("operator") == []
+    # The other one's term closed ours, and ours closed the other's: of neither anybody knows how it ended.
+    assert [str(row.outcome) for row in trail.rows if row.settles] == ["success", "unknown", "unknown", "success"]
+
+
+async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        events = [await audit.intend(ENTRY) for _ in range(3)]
+        trail.gate.clear()
+        for event in events:
+            await audit.settle(event, Outcome.SUCCESS)
+        asyncio.get_running_loop().call_later(0.05, trail.gate.set)
+    assert await trail.open_intents("operator") == []
+    with pytest.raises(AuditUnavailable, match="closed"):
+        await audit.intend(ENTRY)
