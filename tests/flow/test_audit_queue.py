@@ -48,9 +48,9 @@ class Trail:
             raise self.down
         return {row.event for row in self.rows} & set(events)
 
-    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
+    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
         settled = {row.settles for row in self.rows}
-        return [row for row in self.rows if not row.settles and row.event not in settled and row.actor.startswith(f"{kind}/")]
+        return [row for row in self.rows if not row.settles and row.event not in settled and row.actor.startswith(actors)]
 
     @property
     def told(self) -> list[tuple[str, str, str]]:
@@ -134,7 +134,7 @@ async def test_an_intent_whose_answer_was_lost_is_looked_up_and_settled_as_never
         trail.loses_answers = False
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
     assert [(row.outcome, row.reason) for row in trail.rows if row.settles] == [("failure", "AuditUnavailable"), ("success", "")]
-    assert await trail.open_intents("operator") == []
+    assert await trail.open_intents("operator/") == []
 
 
 async def test_a_row_that_the_database_cannot_hold_keeps_no_other_from_it() -> None:
@@ -183,7 +183,7 @@ async def test_a_new_term_closes_what_another_replica_left_meanwhile() -> None:
         ours.begin_term()
         await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
         await ours.settle(mine, Outcome.SUCCESS)
-    assert await trail.open_intents("operator") == []
+    assert await trail.open_intents("operator/") == []
     # The other one's term closed ours, and ours closed the other's: of neither anybody knows how it ended.
     assert [str(row.outcome) for row in trail.rows if row.settles] == ["success", "unknown", "unknown", "success"]
 
@@ -196,6 +196,6 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
         for event in events:
             await audit.settle(event, Outcome.SUCCESS)
         asyncio.get_running_loop().call_later(0.05, trail.gate.set)
-    assert await trail.open_intents("operator") == []
+    assert await trail.open_intents("operator/") == []
     with pytest.raises(AuditUnavailable, match="closed"):
         await audit.intend(ENTRY)

@@ -86,7 +86,7 @@ async def test_text_that_no_database_takes_is_spelled_out_and_bounded(place: Pla
 async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
     made = trail(place)
     await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS), row("d", actor="user/0")])
-    assert [each.event for each in await made.open_intents("operator")] == ["b"]
+    assert [each.event for each in await made.open_intents("operator/")] == ["b"]
 
 
 async def test_an_intent_is_settled_once(place: Place) -> None:

@@ -13,6 +13,7 @@ _COMMANDS = {
     "get": ("keyturn.cli.secrets", "Print a secret of the default provider."),
     "set": ("keyturn.cli.secrets:put", "Store a value at the default provider."),
     "release": ("keyturn.cli.release", "Let go of all Secrets, before CRDs are deleted."),
+    "audit": ("keyturn.cli.audit", "Follow the audit trail, or ask it who did what."),
     "db": ("keyturn.cli.db", "Make the tables of the database, or bring them up to date."),
     "keys": ("keyturn.cli.keys", "Look at and change the master key of the database."),
     "version": ("keyturn.cli.version", "Say which version this is."),

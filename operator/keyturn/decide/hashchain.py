@@ -65,10 +65,11 @@ def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id:
 class Walk:
     """Follows the chain row by row. ``key_of`` has the keys of seals that are at hand; ``sealed_to`` is the last row under a good one.
 
-    ``unchecked`` counts seals whose key is not at hand.
+    ``anchor`` is an end that was kept elsewhere, which has to be on the way. ``unchecked`` counts seals whose key is not at hand.
     """
 
     key_of: Seal
+    anchor: Head | None = None
     at: Head = START
     sealed_to: int = 0
     unchecked: int = 0
@@ -76,6 +77,12 @@ class Walk:
     def follow(self, rows: Sequence[Chained]) -> Break | None:
         """What is wrong with the first row that is not as it was written; None while all are."""
         return next(self._breaks(rows), None)
+
+    def end(self) -> Break | None:
+        """What is wrong with the end of what was followed."""
+        if self.anchor is not None and self.at.seq < self.anchor.seq:
+            return Break(self.at.seq + 1, f"is missing, with all up to row {self.anchor.seq} that the anchor knows")
+        return None
 
     def _breaks(self, rows: Sequence[Chained]) -> Iterator[Break]:
         for found in rows:
@@ -86,6 +93,8 @@ class Walk:
             if linked(self.at.hash, found.entry) != found.hash:
                 yield Break(found.seq, "it does not follow the row before it: one of them was changed, put in or taken away")
             self.at = Head(found.seq, found.hash)
+            if self.anchor is not None and self.anchor.seq == found.seq and self.anchor != self.at:
+                yield Break(found.seq, "it is not the one that the anchor was taken of: the chain was made anew")
             if found.seal is not None and (problem := self._look_at_seal(found)):
                 yield problem
 

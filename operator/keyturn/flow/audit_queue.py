@@ -37,8 +37,8 @@ class AuditRows(Protocol):
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there."""
 
-    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
-        """Those of actors of this kind that nothing settles, the oldest thousand."""
+    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
+        """Those of actors whose name begins so that nothing settles, the oldest thousand."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +162,7 @@ class AuditQueue:
     async def _close_dead(self, trail: AuditRows) -> None:
         """Whoever made an intent and ended before it settled it left nobody who knows."""
         while self._must_close_dead:
-            dead = [row for row in await trail.open_intents(self.kind) if not row.event.startswith(self.epoch)]
+            dead = [row for row in await trail.open_intents(f"{self.kind}/") if not row.event.startswith(self.epoch)]
             if not dead:
                 self._must_close_dead = False
                 return

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, RowMapping, insert, select
+from sqlalchemy import Column, ColumnElement, RowMapping, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import moment, spelled
@@ -70,18 +70,36 @@ class AuditTrail:
         rows = await asyncio.to_thread(lambda: [_row(each) for each in found])
         return rows[::-1] if newest else rows
 
-    async def open_intents(self, kind: str) -> Sequence[AuditRow]:
-        """Those of actors of this kind that nothing settles, the oldest thousand. Raises `ProviderError`."""
+    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
+        """Those of actors whose name begins so that nothing settles, the oldest thousand. Raises `ProviderError`."""
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
-        return [found.row for found in await self.find(log.c.settles == "", log.c.actor.startswith(f"{kind}/"), ~is_settled, most=PART)]
+        return [
+            found.row
+            for found in await self.find(log.c.settles == "", log.c.actor.startswith(actors, autoescape=True), ~is_settled, most=PART)
+        ]
 
     async def verify(self, walk: Walk) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
         async for part in self.rows(walk.at.seq):
             if problem := await asyncio.to_thread(walk.follow, part):
                 return str(problem)
-        return ""
+        return str(walk.end() or "")
+
+    async def asked(
+        self, limit: int, *, subject: str, actor: str, action: str, attempt: str, since: datetime | None, until: datetime | None
+    ) -> Sequence[Chained]:
+        """The newest rows that all of this holds for, '' and None asking for nothing. Raises `ProviderError`."""
+        given = ((log.c.actor, actor), (log.c.action, action), (log.c.attempt, attempt))
+        where = [column == text for column, text in given if text]
+        where += [or_(log.c.subject == subject, log.c.target == subject)] if subject else []
+        where += [log.c.at >= moment(since)] if since else []
+        where += [log.c.at < moment(until)] if until else []
+        return await self.find(*where, most=limit, newest=True)
+
+    async def settlements(self, events: Collection[str]) -> Sequence[Chained]:
+        """Of these intents. Raises `ProviderError`."""
+        return await self.find(log.c.settles.in_(events), most=len(events)) if events else []
 
 
 async def _there(connection: AsyncConnection, column: Column[str], wanted: Collection[str]) -> frozenset[str]:

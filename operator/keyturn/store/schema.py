@@ -37,7 +37,12 @@ async def ready(database: Database) -> None:
     """
     if database.is_sqlite:
         await migrate(database)
-        return
+    else:
+        await check(database)
+
+
+async def check(database: Database) -> None:
+    """Makes sure that the schema is that of this version, and changes nothing. Raises `DatabaseRefused`, and `ProviderError`."""
     async with database.reading() as connection:
         found = await connection.run_sync(_revision)
     _refuse_newer(found)
