@@ -24,7 +24,7 @@ from keyturn.decide.defaults import NAMESPACES
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
 from keyturn.decide.watchdog import watching
-from keyturn.default import Given, open_default, take
+from keyturn.default import Given, LateDatabases, open_default, take
 from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.check import look_again
@@ -160,8 +160,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     )
     made.closers.append(given.databases.close)
     if isinstance(audit, AuditQueue):
-        made.duties["database"] = partial(given.databases.keep, identity)
-        _keep_audit(audit, made)
+        _keep_database(given.databases, audit, made)
     return made
 
 
@@ -170,10 +169,11 @@ def _audit(given: Given, clock: Clock, identity: str) -> AuditLog:
     return AuditQueue(given.databases.trail, clock, "operator", identity) if given.databases.has_own else LogAudit()
 
 
-def _keep_audit(audit: AuditQueue, engine: Engine) -> None:
-    """Has it written for as long as the operator runs, and watched."""
-    engine.duties["audit"] = audit.run
+def _keep_database(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> None:
+    """Has it open, and the audit trail in it written, for as long as the operator runs."""
+    engine.duties |= {"database": partial(databases.keep, audit.name), "audit": audit.run}
     engine.on_term.append(audit.begin_term)
+    engine.closers.insert(0, audit.close)
     metrics = engine.metrics
     metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(audit.lag))
     metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not audit.problem))

@@ -72,6 +72,7 @@ async def queue(trail: Trail) -> AsyncIterator[AuditQueue]:
         job.cancel()
         with suppress(asyncio.CancelledError):
             await job
+        await made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,7 @@ class AuditQueue:
     def begin_term(self) -> None:
         """From now on we alone act: intents of those before us, which nobody will settle, are closed before the next effect."""
         self._must_close_dead = True
+        self._is_wanted.set()
 
     @property
     def lag(self) -> int:
@@ -96,18 +97,19 @@ class AuditQueue:
         return len(self._waiting)
 
     async def run(self) -> None:
-        """Writes until it is cancelled, and then what is left, for some seconds."""
+        """Writes until it is cancelled; what is left then is for `close`."""
+        while True:
+            await self._is_wanted.wait()
+            await self._write()
+
+    async def close(self) -> None:
+        """Writes what is left, for some seconds, once nobody acts any more and `run` has ended; may be called twice."""
+        self._is_closed = True
         try:
-            while True:
-                await self._is_wanted.wait()
-                await self._write()
-        finally:
-            self._is_closed = True
-            try:
-                await asyncio.wait_for(self._flush(), LEAVE_S)
-            except (KeyturnError, TimeoutError) as error:
-                log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._waiting)})
-            self._refuse("the audit trail is closed")
+            await asyncio.wait_for(self._flush(), LEAVE_S)
+        except (KeyturnError, TimeoutError) as error:
+            log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._waiting)})
+        self._refuse("the audit trail is closed")
 
     async def _flush(self) -> None:
         while self._waiting and self._trail is not None:
