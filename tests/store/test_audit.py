@@ -1,6 +1,8 @@
 """The audit trail in a database: one chain over all who write, nothing in it is ever changed, and whatever is changed is found."""
 
 import asyncio
+import json
+import random
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.decide.auditrow import LONGEST
+from effort import SEED, effort
+from evidence import counted
+from keyturn.decide.auditrow import COLUMNS, LONGEST, canonical, row_of, texts_of
 from keyturn.decide.hashchain import START, Walk
 from keyturn.model.audit import AuditRow, Outcome
 from keyturn.model.errors import ProviderError
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
+from keyturn.store.audit_tables import log
 from store.places import Place
 
 KEY = Sensitive(bytes(range(32)))
@@ -42,7 +47,7 @@ async def filled(place: Place, count: int = 20) -> AuditTrail:
 
 
 async def read(made: AuditTrail) -> list[AuditRow]:
-    return [each.row async for part in made.rows() for each in part]
+    return [row_of(each.texts) async for part in made.rows() for each in part]
 
 
 async def test_rows_come_back_as_they_were_written_and_the_chain_holds(place: Place) -> None:
@@ -177,6 +182,48 @@ async def test_a_changed_row_is_found_and_named(place: Place, what: str) -> None
     assert (await made.verify(walk())).startswith(told)
 
 
+def attack(lot: random.Random, count: int) -> list[str]:
+    """One change of one row, as SQL."""
+    seq, other = lot.sample(range(1, count + 1), 2)
+    column = lot.choice(COLUMNS)
+    columns = ", ".join(each.name for each in log.c if each.name != "seq")
+
+    def copied(come_from: int, to: int) -> str:
+        return f"INSERT INTO {log} (seq, {columns}) SELECT {to}, {columns} FROM {log} WHERE seq = {come_from}"
+
+    removed = f"DELETE FROM {log} WHERE seq = {seq}"
+    return lot.choice(
+        [
+            [f"UPDATE {log} SET {column} = {column} || ' ' WHERE seq = {seq}"],
+            [f"UPDATE {log} SET {column} = 'forged' WHERE seq = {seq}"],
+            [f"UPDATE {log} SET entry = hash WHERE seq = {seq}"],
+            [removed],
+            [removed, f"UPDATE {log} SET seq = seq - 1 WHERE seq > {seq}"],
+            [removed, copied(other, seq)],
+            [f"UPDATE {log} SET seq = {to} WHERE seq = {at}" for at, to in ((seq, 10**6), (other, seq), (10**6, other))],
+            [copied(seq, count + 1)],
+            [f"DELETE FROM {log} WHERE seq >= {seq}"],
+        ]
+    )
+
+
+async def test_any_change_of_any_row_is_found(place: Place, request: pytest.FixtureRequest) -> None:
+    """By somebody who has the database and no key; what is taken from the end, by whoever kept that end."""
+    made, lot = await filled(place), random.Random(SEED)
+    head = await made.head()
+    await unlocked(place)
+    for _ in range(counted(request, effort(30, 300), 300, "changes")):
+        statements = attack(lot, head.seq)
+        await place.execute("CREATE TABLE kept AS SELECT * FROM secret_access_log")
+        for statement in statements:
+            await place.execute(statement)
+        assert (await made.verify(Walk(lambda _: KEY, anchor=head))).startswith("row "), statements
+        await place.execute("DELETE FROM secret_access_log")
+        await place.execute("INSERT INTO secret_access_log SELECT * FROM kept ORDER BY seq")
+        await place.execute("DROP TABLE kept")
+    assert await made.verify(Walk(lambda _: KEY, anchor=head)) == ""
+
+
 async def test_two_rows_that_changed_places_are_found(place: Place) -> None:
     made = await filled(place)
     await unlocked(place)
@@ -220,4 +267,8 @@ def test_any_text_leads_to_a_chain_that_holds(told: list[tuple[str, str, list[st
     made = chained(rows, START, KEY, "k1")
     assert walk().follow(made) is None
     for each in made:
-        each.entry.decode()
+        # Canonical by RFC 8785: what any other maker of such JSON would write of the same facts.
+        facts = json.loads(each.entry)
+        assert json.dumps(facts, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() == each.entry
+        assert texts_of(row_of(each.texts)) == each.texts
+        assert canonical(each.seq, each.texts) == each.entry

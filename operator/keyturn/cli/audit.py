@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from keyturn.cli.needs import NoDatabase, need
-from keyturn.decide.auditrow import moment
+from keyturn.decide.auditrow import Texts, row_of
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Chained, Head
 from keyturn.model.errors import KeyturnError
@@ -148,15 +148,17 @@ async def _seal_keys(database: "Database") -> dict[str, Sensitive]:
 async def _query(limit: int, *, as_json: bool, **asked: Any) -> Sequence[str]:
     async with _opened() as (_, trail):
         found = await trail.asked(limit, **asked)
-        settled = {} if as_json else {each.row.settles: each for each in await trail.settlements([each.row.event for each in found])}
+        ended = [] if as_json else await trail.settlements([each.texts["event"] for each in found])
     if as_json:
         return [each.entry.decode("utf-8", "replace") for each in found]
-    return [_line(each, settled.get(each.row.event)) for each in found if not each.row.settles]
+    settled = {each.texts["settles"]: each.texts for each in ended}
+    return [_line(each, settled.get(each.texts["event"])) for each in found if not each.texts["settles"]]
 
 
-def _line(found: Chained, settlement: Chained | None) -> str:
-    row = found.row
-    ended = "open" if settlement is None else f"{settlement.row.outcome}{f' ({settlement.row.reason})' if settlement.row.reason else ''}"
+def _line(found: Chained, settlement: Texts | None) -> str:
+    row = row_of(found.texts)
+    ended = "open" if settlement is None else settlement["outcome"] + (f" ({settlement['reason']})" if settlement["reason"] else "")
     keys = f" [{', '.join(row.keys)}]" if row.keys else ""
     what = row.subject if row.subject == row.target else f"{row.subject} -> {row.target}"
-    return f"{found.seq} {moment(row.at)} {row.actor} {row.action} {what}{keys}: {ended}" + (f" #{row.attempt}" if row.attempt else "")
+    attempt = f" #{row.attempt}" if row.attempt else ""
+    return f"{found.seq} {found.texts['at']} {row.actor} {row.action} {what}{keys}: {ended}{attempt}"

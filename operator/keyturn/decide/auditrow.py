@@ -6,8 +6,8 @@ The bytes are JSON by RFC 8785 (JSON Canonicalization Scheme): what was hashed o
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
+from json.encoder import encode_basestring as quoted
 from typing import Any, Final
 
 from keyturn.model.audit import AuditRow
@@ -18,55 +18,68 @@ LONGEST: Final = 1024
 """Characters of a text, names of keys included."""
 MOST_NAMES: Final = 256
 
+Texts = Mapping[str, str]
+"""What stands in a row's columns of text, by their names."""
+
+NAMES: Final = ("event", "actor", "action", "subject", "target", "trigger", "attempt", "settles", "outcome", "reason")
+"""Columns that hold a text as it is."""
+COLUMNS: Final = (*NAMES, "at", "keys", "details")
+
 # What a database or a reader chokes on: controls, and halves of characters that no UTF-8 has.
 _BAD: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _encode: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def cleaned(row: AuditRow) -> AuditRow:
-    """The same row in text that is bounded, and holds nothing that a database refuses. Signs that it may not hold are spelled out."""
-    texts: dict[str, Any] = {name: _text(getattr(row, name)) for name in _TEXTS}
-    keys = tuple(_text(key) for key in row.keys[:MOST_NAMES])
+def texts_of(row: AuditRow) -> Texts:
+    """Its columns: bounded, and without what a database refuses. Signs that they may not hold are spelled out."""
+    keys = [_text(key) for key in row.keys[:MOST_NAMES]]
     details = {_text(name): _text(text) for name, text in list(row.details.items())[:MOST_NAMES]}
     if len(row.keys) > MOST_NAMES:
         details["keys"] = str(len(row.keys))
-    return replace(row, keys=keys, details=details, **texts)
+    texts = {name: _text(getattr(row, name)) for name in NAMES}
+    return texts | {"at": moment(row.at), "keys": _encode(keys), "details": _encode(details)}
 
 
-def canonical(seq: int, row: AuditRow) -> bytes:
-    """The bytes that the chain is made of. ``row`` is `cleaned`, so that there are no signs that the two ways to sort differ in."""
-    return _encode(
-        {
-            "action": row.action,
-            "actor": row.actor,
-            "at": moment(row.at),
-            "attempt": row.attempt,
-            "details": dict(row.details),
-            "event": row.event,
-            "keys": row.keys,
-            "outcome": row.outcome,
-            "reason": row.reason,
-            "seq": seq,
-            "settles": row.settles,
-            "subject": row.subject,
-            "target": row.target,
-            "trigger": row.trigger,
-            "v": FORMAT,
-        }
-    ).encode()
+def row_of(texts: Texts) -> AuditRow:
+    """The row that these columns tell of, whoever wrote them: what is none of ours comes out empty."""
+    keys, details = _decoded(texts["keys"], list), _decoded(texts["details"], dict)
+    return AuditRow(at=_time(texts["at"]), keys=tuple(keys), details=details, **{name: texts[name] for name in NAMES})
 
 
-def spelled(names: tuple[str, ...] | Mapping[str, str]) -> str:
-    """Names, or details, as a column holds them."""
-    return _encode(dict(names) if isinstance(names, Mapping) else names)
+def canonical(seq: int, texts: Texts) -> bytes:
+    """The bytes that the chain is made of.
+
+    Keys and details stand in it as in their columns. No other columns make the same bytes: each name is there once, and within a
+    text there is no bare quote.
+    """
+    t = texts
+    return (
+        f'{{"action":{quoted(t["action"])},"actor":{quoted(t["actor"])},"at":{quoted(t["at"])},"attempt":{quoted(t["attempt"])}'
+        f',"details":{t["details"]},"event":{quoted(t["event"])},"keys":{t["keys"]},"outcome":{quoted(t["outcome"])}'
+        f',"reason":{quoted(t["reason"])},"seq":{seq},"settles":{quoted(t["settles"])},"subject":{quoted(t["subject"])}'
+        f',"target":{quoted(t["target"])},"trigger":{quoted(t["trigger"])},"v":{FORMAT}}}'
+    ).encode("utf-8", "surrogatepass")
 
 
 def moment(at: datetime) -> str:
     """A time in UTC to the microsecond, always as long."""
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z"
+    return f"{at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
-_TEXTS: Final = ("event", "actor", "action", "subject", "target", "trigger", "attempt", "settles", "outcome", "reason")
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return _NEVER
+
+
+def _decoded(text: str, kind: type[Any]) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return kind()
+    return found if isinstance(found, kind) else kind()
 
 
 def _text(text: str) -> str:

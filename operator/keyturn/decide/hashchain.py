@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.decide.auditrow import canonical, cleaned
+from keyturn.decide.auditrow import canonical, texts_of
 from keyturn.model.audit import AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
 
@@ -51,13 +51,13 @@ def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id:
     made: list[Chained] = []
     seq, before = head.seq, head.hash
     for each in rows:
-        row, seq = cleaned(each), seq + 1
-        entry = canonical(seq, row)
+        texts, seq = texts_of(each), seq + 1
+        entry = canonical(seq, texts)
         before = linked(before, entry)
-        made.append(Chained(seq, row, entry, before))
+        made.append(Chained(seq, texts, entry, before))
     if made and key is not None:
         last = made[-1]
-        made[-1] = Chained(last.seq, last.row, last.entry, last.hash, sealed(key, Head(last.seq, last.hash)), key_id)
+        made[-1] = Chained(last.seq, last.texts, last.entry, last.hash, sealed(key, Head(last.seq, last.hash)), key_id)
     return made
 
 
@@ -88,7 +88,7 @@ class Walk:
         for found in rows:
             if found.seq != self.at.seq + 1:
                 yield Break(self.at.seq + 1, "is missing" if found.seq > self.at.seq + 1 else "is there twice")
-            if canonical(found.seq, found.row) != found.entry:
+            if canonical(found.seq, found.texts) != found.entry:
                 yield Break(found.seq, "its columns are not what was written")
             if linked(self.at.hash, found.entry) != found.hash:
                 yield Break(found.seq, "it does not follow the row before it: one of them was changed, put in or taken away")

@@ -55,13 +55,13 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """A row in its place in the chain. ``entry`` are its canonical bytes, which ``hash`` covers with all rows before it.
+    """A row in its place in the chain: ``texts`` are its columns. ``hash`` covers ``entry``, the canonical bytes, and all rows before.
 
     ``seal`` is there on the last row of what was written at once; ``seal_key`` is the master key that it was made under.
     """
 
     seq: int
-    row: AuditRow
+    texts: Mapping[str, str]
     entry: bytes
     hash: bytes
     seal: bytes | None = None

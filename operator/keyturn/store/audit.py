@@ -1,15 +1,14 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, RowMapping, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Row, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.auditrow import moment, spelled
+from keyturn.decide.auditrow import COLUMNS, moment, row_of
 from keyturn.decide.hashchain import START, Walk, chained
 from keyturn.model.audit import AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
@@ -19,7 +18,7 @@ from keyturn.store.engine import Database
 PART: Final = 1000
 """Rows that are read at once."""
 
-_NAMES: Final = ("event", "actor", "action", "subject", "target", "trigger", "attempt", "settles", "outcome", "reason")
+_ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *(log.c[name] for name in COLUMNS))
 
 SealKey = Callable[[], tuple[str, Sensitive | None]]
 """The master key that seals are made under now: its id, and the subkey for seals; ('', None) makes none."""
@@ -66,18 +65,16 @@ class AuditTrail:
         """Rows that all of this holds for, in their order: the oldest of them, or the ``newest``."""
         order = log.c.seq.desc() if newest else log.c.seq
         async with self._database.reading() as connection:
-            found = (await connection.execute(select(log).where(*where).order_by(order).limit(most))).mappings().all()
-        rows = await asyncio.to_thread(lambda: [_row(each) for each in found])
+            found = (await connection.execute(select(*_ALL).where(*where).order_by(order).limit(most))).all()
+        rows = await asyncio.to_thread(lambda: [_chained(each) for each in found])
         return rows[::-1] if newest else rows
 
     async def open_intents(self, actors: str) -> Sequence[AuditRow]:
         """Those of actors whose name begins so that nothing settles, the oldest thousand. Raises `ProviderError`."""
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
-        return [
-            found.row
-            for found in await self.find(log.c.settles == "", log.c.actor.startswith(actors, autoescape=True), ~is_settled, most=PART)
-        ]
+        theirs = log.c.actor.startswith(actors, autoescape=True)
+        return [row_of(found.texts) for found in await self.find(log.c.settles == "", theirs, ~is_settled, most=PART)]
 
     async def verify(self, walk: Walk) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
@@ -112,36 +109,16 @@ async def _head(connection: AsyncConnection) -> Head:
 
 
 def _columns(made: Chained) -> Mapping[str, Any]:
-    row = made.row
-    texts = {name: getattr(row, name) for name in _NAMES}
-    chain = {"seq": made.seq, "entry": made.entry, "hash": made.hash, "seal": made.seal, "seal_key": made.seal_key}
-    return texts | chain | {"at": moment(row.at), "keys": spelled(row.keys), "details": spelled(row.details)}
+    return {**made.texts, "seq": made.seq, "entry": made.entry, "hash": made.hash, "seal": made.seal, "seal_key": made.seal_key}
 
 
-def _row(found: RowMapping) -> Chained:
-    """As it lies there, whoever wrote it: what is none of ours comes out as a row that cannot be in the chain."""
-    row = AuditRow(
-        at=_time(found["at"]),
-        keys=tuple(_decoded(found["keys"], [])),
-        details=_decoded(found["details"], {}),
-        **{name: str(found[name]) for name in _NAMES},
-    )
-    entry, made = (found[name] if isinstance(found[name], bytes) else b"" for name in ("entry", "hash"))
-    return Chained(int(found["seq"]), row, entry, made, found["seal"], str(found["seal_key"]))
+def _chained(found: Row[Any]) -> Chained:
+    """As it lies there, whoever wrote it, in the order of `_ALL`."""
+    seq, entry, made, seal, seal_key, *texts = tuple(found)
+    columns = dict(zip(COLUMNS, map(str, texts), strict=True))
+    return Chained(int(seq), columns, _bytes(entry), _bytes(made), None if seal is None else _bytes(seal), str(seal_key))
 
 
-def _time(text: object) -> datetime:
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        found = datetime.min.replace(tzinfo=UTC)
-    return found if found.tzinfo is UTC and moment(found) == text else datetime.min.replace(tzinfo=UTC)
-
-
-def _decoded(text: object, otherwise: Any) -> Any:
-    """What a column of JSON says; ``otherwise`` where we did not write it so: in other words it would pass for what we wrote."""
-    try:
-        found = json.loads(str(text))
-    except (ValueError, RecursionError):
-        return otherwise
-    return found if type(found) is type(otherwise) and spelled(found) == text else otherwise
+def _bytes(value: object) -> bytes:
+    """Of a column that somebody may have filled with something else."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
