@@ -52,7 +52,7 @@ from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
 from keyturn.model.reader import CLUSTER
 from keyturn.model.status import REASONS, WELL
-from keyturn.ports import AuditLog, Clock, Provider
+from keyturn.ports import Clock, Provider
 from keyturn.providers.registry import MEMBERS, Home, Surroundings, build
 from keyturn.settings import Settings
 from keyturn.telemetry import Metrics
@@ -150,7 +150,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     secrets.on_change, references.on_change = news.secret_changed, news.reference_changed
     watches = _watches(settings, client, secrets, news)
     watchdog = Watchdog(queue, watches, settings.stall_limit_s, settings.dead_limit_s)
-    _watch_numbers(metrics, world, watchdog, events, cache.unsynced)
+    _watch_numbers(metrics, world, watchdog, events, cache.unsynced, audit)
     standing = partial(_standing, cache, settings.controller_class)
     metrics.tally("keyturn_providers", "Provider objects, by type and the reason of their Ready.", ("provider", "reason"), standing)
     metrics.watch("keyturn_build_info", "1, with the version of this replica.", lambda: 1.0, version=__version__)
@@ -164,7 +164,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     return made
 
 
-def _audit(given: Given, clock: Clock, identity: str) -> AuditLog:
+def _audit(given: Given, clock: Clock, identity: str) -> AuditQueue | LogAudit:
     """In the operator's own database; as log lines where it has none."""
     return AuditQueue(given.databases.trail, clock, "operator", identity) if given.databases.has_own else LogAudit()
 
@@ -174,9 +174,6 @@ def _keep_database(databases: LateDatabases, audit: AuditQueue, engine: Engine) 
     engine.duties |= {"database": partial(databases.keep, audit.name), "audit": audit.run}
     engine.on_term.append(audit.begin_term)
     engine.closers.insert(0, audit.close)
-    metrics = engine.metrics
-    metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(audit.lag))
-    metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not audit.problem))
 
 
 def _reach(settings: Settings) -> Reach:
@@ -197,7 +194,9 @@ def _watches(settings: Settings, client: Client, secrets: SecretCache, news: New
     return watches
 
 
-def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced) -> None:
+def _watch_numbers(
+    metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced, audit: AuditQueue | LogAudit
+) -> None:
     """Numbers that are read where they stand. Read in the health server's threads."""
     for lane in Lane:
         depth = partial(world.queue.depth, lane)
@@ -212,6 +211,8 @@ def _watch_numbers(metrics: Metrics, world: World, watchdog: Watchdog, events: E
         return 0.0
 
     metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
+    metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not audit.problem))
+    metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(audit.lag))
     metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
     loop = asyncio.get_running_loop()
     metrics.watch("keyturn_tasks", "Tasks of the event loop: growth without more objects is a leak.", lambda: len(asyncio.all_tasks(loop)))

@@ -3,6 +3,7 @@
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Final
 
 from keyturn.model.audit import AuditEntry, Outcome
 
@@ -10,7 +11,10 @@ LOGGER = "keyturn.audit"
 
 
 class LogAudit:
-    """An `AuditLog` that writes structured log lines; the database takes its place where there is one."""
+    """An `AuditLog` that writes structured log lines; the database takes its place where there is one. Nothing waits, or fails."""
+
+    problem: Final = ""
+    lag: Final = 0
 
     def __init__(self) -> None:
         self._log = logging.getLogger(LOGGER)

@@ -62,7 +62,7 @@ class AuditQueue:
     kind: str
     name: str
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))
-    problem: str = "the audit trail is not open yet"
+    problem: str = ""
     _trail: AuditRows | None = None
     _serial: int = 0
     _waiting: deque[_Waiting] = field(default_factory=deque)
