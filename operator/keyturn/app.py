@@ -173,6 +173,7 @@ def _keep_database(databases: LateDatabases, audit: AuditQueue, engine: Engine) 
     """Has it open, and the audit trail in it written, for as long as the operator runs."""
     engine.duties |= {"database": partial(databases.keep, audit.name), "audit": audit.run}
     engine.on_term.append(audit.begin_term)
+    engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
     engine.closers.insert(0, audit.close)
 
 

@@ -68,7 +68,7 @@ class Engine:
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     duties: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    on_term: list[Callable[[], None]] = field(default_factory=list)
+    on_term: list[Callable[[str], None]] = field(default_factory=list)
     waits_for: str = "waiting for the CRDs"
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -152,7 +152,7 @@ class Engine:
     def _change_term(self, is_leading: bool) -> None:  # noqa: FBT001  # what `Leading` tells
         if is_leading:
             for tell in self.on_term:
-                tell()
+                tell(self.leading.anchor)
             begin_term(self.world, [ref for kind in self.kinds for ref in self.cache.refs(kind)])
         else:
             end_term(self.world)

@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cluster.audit import refer
+from controlplane.installation import NAMESPACE
 from controlplane.plane import ControlPlane
+from keyturn.model.ids import AUDIT_HEAD_ANNOTATION
 
 Json = dict[str, Any]
 
@@ -90,6 +92,15 @@ class Api:
 
     def delete(self, kind: str, namespace: str, name: str, **options: Any) -> None:
         self.call("DELETE", path_of(kind, namespace, name), {"apiVersion": "v1", "kind": "DeleteOptions", **options})
+
+    def forget_audit_head(self) -> None:
+        """What the operator of an earlier test left of its audit trail, which was in another database."""
+        path, kept = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn", {AUDIT_HEAD_ANNOTATION: None}
+        try:
+            self.call("PATCH", path, {"metadata": {"annotations": kept}}, MERGE)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     def close(self) -> None:
         if self._connection is not None:

@@ -53,6 +53,7 @@ def own_home() -> Iterator[ControlPlane]:
 def own_shop(own_home: ControlPlane, tmp_path: Path, canary: Canary, statuses: Statuses) -> Iterator[Shop]:
     """A namespace in it; its sources are beneath ``tmp_path``, and no operator runs yet."""
     with closing(Api(own_home)) as api:
+        api.forget_audit_head()
         opened = Shop(api, tmp_path, canary).open()
         canary.watch_cluster(own_home, opened.namespace)
         statuses.watch(own_home, opened.namespace)

@@ -15,7 +15,7 @@ from canary import Canary
 from cluster.process import Operator
 from cluster.shop import Shop
 from cluster.waiting import eventually
-from controlplane.installation import ROOT
+from controlplane.installation import NAMESPACE, ROOT
 from controlplane.plane import ControlPlane
 from effort import effort
 from evidence import counted
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def operator(own_home: ControlPlane, tmp_path: Path, settings: dict[str, str], canary: Canary) -> Iterator[Operator]:
+def operator(own_home: ControlPlane, own_shop: Shop, tmp_path: Path, settings: dict[str, str], canary: Canary) -> Iterator[Operator]:
     with Operator(own_home, tmp_path, settings=settings) as running:
         canary.watch_operator(running.log_file, running.health_url, environ=False)
         yield running
@@ -134,3 +134,39 @@ def test_no_effect_is_without_its_intent_wherever_the_operator_is_killed(
     assert count == last
     twice = rows(settings, "SELECT event FROM secret_access_log GROUP BY event HAVING count(*) > 1")
     assert twice == []
+
+
+def test_a_database_that_lost_its_last_rows_stops_all_changes_until_somebody_accepts_that(
+    operator: Operator, own_shop: Shop, settings: dict[str, str]
+) -> None:
+    """As after a restore of an older backup. What stands stays as it is."""
+    file = Path(settings["DATABASE_URL"].removeprefix("sqlite:///"))
+    own_shop.source(password=own_shop.value("first"))
+    own_shop.synced("app")
+    with closing(sqlite3.connect(file)) as connection, closing(sqlite3.connect(f"{file}.backup")) as backup:
+        connection.backup(backup)
+    own_shop.synced("later")
+    kept = head_in_the_lease(own_shop)
+    eventually(lambda: head_in_the_lease(own_shop) != kept, what=operator.story)
+    assert operator.stop() == 0
+    for suffix in ("-wal", "-shm"):
+        file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
+    file.with_name(f"{file.name}.backup").rename(file)
+    operator.start()
+    eventually(lambda: "AuditTruncated" in operator.log(), what=operator.story)
+    own_shop.order("newer", {"password": "password"})
+    own_shop.wait("newer", "AuditUnavailable")
+    assert own_shop.find("newer") is None
+    assert own_shop.ready("app")["status"] == "True"
+    assert operator.metric("keyturn_audit_up") == 0
+    code, told = keyturn(settings, "audit", "acknowledge-loss", "--anchor", head_in_the_lease(own_shop))
+    assert code == 0, told
+    own_shop.wait("newer", deadline_s=60)
+    code, told = keyturn(settings, "audit", "query", "--action", "audit.acknowledge-loss")
+    assert f"user/{os.getuid()} audit.acknowledge-loss" in told, told
+    assert keyturn(settings, "audit", "verify")[0] == 0
+
+
+def head_in_the_lease(shop: Shop) -> str:
+    lease = shop.api.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn")
+    return str(lease["metadata"].get("annotations", {}).get("keyturn.dev/audit-head", ""))

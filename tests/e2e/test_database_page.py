@@ -35,7 +35,7 @@ from postgres import Postgres
 PAGE = ROOT / "docs" / "database.md"
 (
     SQLITE_KEY, POSTGRES_KEY, AUTHORITY, SET_AND_GET, BOTH_KEYS, ROTATE, DROP_PREVIOUS,
-    SAVE_KEYS, SAVE_SQLITE, SAVE_POSTGRES, STOP, RESTORE_SQLITE, RESTORE_POSTGRES, START,
+    SAVE_KEYS, SAVE_SQLITE, SAVE_POSTGRES, STOP, RESTORE_SQLITE, RESTORE_POSTGRES, START, ACCEPT,
 ) = blocks(PAGE, "sh")  # fmt: skip
 [MAKE_DATABASE] = blocks(PAGE, "sql")
 SQLITE_PART, POSTGRES_PART = (block for block in blocks(PAGE, "yaml") if block.startswith("components:"))
@@ -161,6 +161,11 @@ class Site:
         self.run(SET_AND_GET.splitlines()[1].replace("shop/db", key))
         return (self.shell.folder / "value").read_text()
 
+    def audit_head(self) -> str:
+        """How far the Lease knows the audit trail to go."""
+        lease = self.api.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn")
+        return str(lease["metadata"]["annotations"]["keyturn.dev/audit-head"])
+
     def synced(self) -> dict[str, Json]:
         """Has each ManagedSecret read its source anew; its revision and its Secret."""
         token = secrets.token_hex(4)
@@ -249,6 +254,9 @@ def test_what_was_backed_up_comes_back_with_versions_and_revisions_after_all_was
     site.run(SAVE_SQLITE if site.machine.is_sqlite else SAVE_POSTGRES)
     if not site.machine.is_sqlite:
         site.run(SAVE_POSTGRES.replace(".data.owner-url", ".data.url"))  # the user of run time can do it too
+    known = site.audit_head()
+    site.api.merge("ManagedSecret", "shop", "one", {"metadata": {"annotations": {"keyturn.dev/reconcile-requested-at": "now"}}})
+    eventually(lambda: site.audit_head() != known, what=site.operator.story)
     site.run(STOP.splitlines()[0])
     assert site.operator.stop() == 0, site.operator.log(30)
     site.machine.lose()
@@ -262,6 +270,8 @@ def test_what_was_backed_up_comes_back_with_versions_and_revisions_after_all_was
     site.run(START.splitlines()[0])
     site.start()
     assert "active" in site.run(START)
+    eventually(lambda: "AuditTruncated" in site.operator.log(), what=site.operator.story)
+    assert "is lost" in site.run(ACCEPT)
     assert site.synced() == before
     assert site.api.get("Secret", NAMESPACE, "keyturn-fingerprint-key")["data"] == fingerprint
     assert {key: site.get(key) for key in values} == values

@@ -9,7 +9,7 @@ import pytest
 
 from keyturn.flow import audit_queue
 from keyturn.flow.audit_queue import MOST, AuditQueue
-from keyturn.model.audit import AuditEntry, AuditRow, Outcome
+from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Invalid, ProviderError, Unavailable
 from keyturn.testing.clock import FakeClock
 
@@ -31,7 +31,13 @@ class Trail:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def append(self, rows: Sequence[AuditRow]) -> None:
+    async def head(self) -> Head:
+        return Head(len(self.rows), bytes(32))
+
+    async def holds(self, anchor: Head) -> bool:
+        return anchor.seq <= len(self.rows)
+
+    async def append(self, rows: Sequence[AuditRow]) -> Head:
         await self.gate.wait()
         if self.down:
             raise self.down
@@ -42,6 +48,7 @@ class Trail:
         self.groups.append(len(rows))
         if self.loses_answers:
             raise Unavailable("the database gave no answer")
+        return await self.head()
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         if self.down:
@@ -181,7 +188,7 @@ async def test_a_new_term_closes_what_another_replica_left_meanwhile() -> None:
         mine = await ours.intend(ENTRY)
         async with queue(trail) as theirs:
             await theirs.intend(ENTRY)
-        ours.begin_term()
+        ours.begin_term("")
         await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
         await ours.settle(mine, Outcome.SUCCESS)
     assert await trail.open_intents("operator/") == []
@@ -200,3 +207,22 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
     assert await trail.open_intents("operator/") == []
     with pytest.raises(AuditUnavailable, match="closed"):
         await audit.intend(ENTRY)
+
+
+async def test_a_trail_that_lacks_what_the_anchor_knows_takes_nothing_until_it_is_there_again() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        audit.begin_term(str(Head(2, bytes(32))))
+        with pytest.raises(AuditUnavailable, match=f"keyturn audit acknowledge-loss --anchor 2:{'00' * 32}"):
+            await audit.intend(ENTRY)
+        assert (trail.rows, audit.head) == ([], None)
+        trail.rows += [AuditRow(f"restored-{n}", audit.clock.now(), "operator/b", "a", "s", "t", settles=f"i{n}") for n in range(2)]
+        await audit.intend(ENTRY)
+        assert audit.head == Head(3, bytes(32))
+
+
+@pytest.mark.parametrize("anchor", ["", "forged", "1:ff", "-1:" + "00" * 32])
+async def test_a_record_that_was_edited_stops_nobody(anchor: str) -> None:
+    async with queue(Trail()) as audit:
+        audit.begin_term(anchor)
+        assert await audit.intend(ENTRY)

@@ -2,18 +2,19 @@
 
 import asyncio
 import os
-import re
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from keyturn.cli.needs import NoDatabase, need
 from keyturn.decide.auditrow import Texts, row_of
 from keyturn.decide.hashchain import Walk
-from keyturn.model.audit import Chained, Head
+from keyturn.model.audit import AuditRow, Chained, Head
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.sensitive import Sensitive
@@ -21,8 +22,6 @@ from keyturn.model.sensitive import Sensitive
 if TYPE_CHECKING:
     from keyturn.store.audit import AuditTrail
     from keyturn.store.engine import Database
-
-_ANCHOR: Final = re.compile("([0-9]{1,18}):([0-9a-f]{64})")
 
 
 class AuditTampered(KeyturnError):
@@ -35,10 +34,10 @@ class Anchor(click.ParamType[Head]):
     name = "seq:hash"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Head:
-        found = _ANCHOR.fullmatch(str(value))
+        found = Head.parse(str(value))
         if found is None:
             self.fail("is no end of a trail; give what `keyturn audit verify` told, as NUMBER:HASH", param, ctx)
-        return Head(int(found[1]), bytes.fromhex(found[2]))
+        return found
 
 
 class Time(click.ParamType[datetime]):
@@ -87,6 +86,31 @@ def query(*, as_json: bool, limit: int, **asked: Any) -> None:
     need("database", "keyturn audit")
     for line in asyncio.run(_query(limit, as_json=as_json, **asked)):
         click.echo(line)
+
+
+@audit.command("acknowledge-loss")
+@click.option("--anchor", type=Anchor(), required=True, help="The end that the trail lacks, as the operator tells it.")
+def acknowledge_loss(*, anchor: Head) -> None:
+    """Accept that rows of the audit trail are lost, as after a restore of an older backup, or with another database.
+
+    That is recorded in the trail itself, with who did it; the operator goes on after it.
+    """
+    need("database", "keyturn audit")
+    click.echo(asyncio.run(_acknowledge(anchor)))
+
+
+async def _acknowledge(anchor: Head) -> str:
+    from keyturn.store.audit import ACCEPTED, AuditTrail
+
+    async with _opened() as (database, trail):
+        if await trail.holds(anchor):
+            return f"nothing is lost: the trail holds {anchor}, or that was accepted before"
+        head, keys = await trail.head(), await _seal_keys(database)
+        key_id, key = next(iter(keys.items()), ("", None))
+        row = AuditRow(secrets.token_hex(8), datetime.now(UTC), f"user/{os.getuid()}", ACCEPTED, "audit trail", str(anchor))
+        kept = replace(row, details={"rows": f"{head.seq + 1} to {anchor.seq}"})
+        await AuditTrail(database, lambda: (key_id, key)).append([kept])
+    return f"recorded as row {head.seq + 1}: what was written up to row {anchor.seq} after row {head.seq} is lost"
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from keyturn.model.audit import AuditEntry, AuditRow, Outcome
+from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Invalid, KeyturnError
 from keyturn.ports import Clock
 
@@ -28,14 +28,20 @@ UNREADABLE: Final = "the audit trail cannot hold this entry"
 class AuditRows(Protocol):
     """A trail that keeps rows in one chain, whoever adds to it. Raises `ProviderError` where it cannot."""
 
-    async def append(self, rows: Sequence[AuditRow]) -> None:
-        """Adds these, or none; what is there already, and what settles an intent that is settled, is passed over.
+    async def append(self, rows: Sequence[AuditRow]) -> Head:
+        """Adds these, or none, and gives the end; what is there already, and what settles an intent that is settled, is passed over.
 
         Raises `Invalid` where one of them can never be added.
         """
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there."""
+
+    async def head(self) -> Head:
+        """The end."""
+
+    async def holds(self, anchor: Head) -> bool:
+        """Whether it has the row that this is an end of, or somebody accepted that it has not."""
 
     async def open_intents(self, actors: str) -> Sequence[AuditRow]:
         """Those of actors whose name begins so that nothing settles, the oldest thousand."""
@@ -68,7 +74,10 @@ class AuditQueue:
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _intents: dict[str, AuditEntry] = field(default_factory=dict)
     _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
-    _must_close_dead: bool = True
+    head: Head | None = None
+    """The end of the trail, once it is known to hold what its anchor says."""
+    _anchor: Head | None = None
+    _must_begin: bool = True
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _is_closed: bool = False
 
@@ -86,9 +95,11 @@ class AuditQueue:
         if (entry := self._intents.pop(intent, None)) is not None:
             self._put(_Waiting(self._row(entry, settles=intent, outcome=outcome, reason=reason)))
 
-    def begin_term(self) -> None:
-        """From now on we alone act: intents of those before us, which nobody will settle, are closed before the next effect."""
-        self._must_close_dead = True
+    def begin_term(self, anchor: str) -> None:
+        """From now on we alone act. Before the next effect it is seen that the trail has the row that ``anchor`` (NUMBER:HASH, or '')
+        was taken of, and intents of those before us, which nobody will settle, are closed.
+        """
+        self._anchor, self.head, self._must_begin = Head.parse(anchor), None, True
         self._is_wanted.set()
 
     @property
@@ -119,7 +130,8 @@ class AuditQueue:
         """One group; where it cannot be written, intents are refused and the rest is kept."""
         try:
             trail = self._trail = self._trail or await self.open()
-            await self._close_dead(trail)
+            if self._must_begin:
+                await self._begin(trail)
             await self._look_after_doubtful(trail)
             group = self._taken()
         except KeyturnError as error:
@@ -130,9 +142,10 @@ class AuditQueue:
             await self._commit(trail, group)
         except KeyturnError as error:
             # Whether the answer was lost or the rows: who waits is refused, and it is looked up before anything else is written.
-            self._doubtful.update((each.row.event, _entry_of(each.row)) for each in group if each.told is not None)
+            waiting = [each for each in group if each.told is not None and not each.told.done()]
+            self._doubtful.update((each.row.event, _entry_of(each.row)) for each in waiting)
             self._waiting.extendleft(reversed([each for each in group if each.told is None]))
-            _tell([each for each in group if each.told is not None], str(error))
+            _tell(waiting, str(error))
             self._fail(error)
             await asyncio.sleep(RETRY_S)
         else:
@@ -144,7 +157,7 @@ class AuditQueue:
         """Writes a group; halves it where one of its rows can never be written, until that one is alone."""
         try:
             if group:
-                await trail.append([each.row for each in group])
+                self.head = await trail.append([each.row for each in group])
         except Invalid as error:
             if len(group) == 1:
                 log.error("an entry of the audit trail was refused: %s", error, extra={"action": group[0].row.action})
@@ -161,15 +174,20 @@ class AuditQueue:
                 each.told.set_result(None)
         return None
 
-    async def _close_dead(self, trail: AuditRows) -> None:
-        """Whoever made an intent and ended before it settled it left nobody who knows."""
-        while self._must_close_dead:
-            dead = [row for row in await trail.open_intents(f"{self.kind}/") if not row.event.startswith(self.epoch)]
-            if not dead:
-                self._must_close_dead = False
-                return
+    async def _begin(self, trail: AuditRows) -> None:
+        """Raises `AuditUnavailable` where rows of the trail are lost."""
+        if self._anchor is not None and not await trail.holds(self._anchor):
+            raise AuditUnavailable(
+                f"AuditTruncated: the database's audit trail lacks row {self._anchor.seq}, which the Lease knows: it is another database,"
+                " or an older backup; restore the right one, or accept the loss: keyturn audit acknowledge-loss --anchor"
+                f" {self._anchor}"
+            )
+        # Whoever made an intent and ended before it settled it left nobody who knows.
+        while dead := [row for row in await trail.open_intents(f"{self.kind}/") if not row.event.startswith(self.epoch)]:
             outcome, reason = Outcome.UNKNOWN, "ProcessEnded"
             await trail.append([self._row(_entry_of(row), settles=row.event, outcome=outcome, reason=reason) for row in dead])
+        self.head = await trail.head()
+        self._must_begin = False
 
     async def _look_after_doubtful(self, trail: AuditRows) -> None:
         """Intents whose writing had no answer: nothing was done after them, which is said of those that arrived."""

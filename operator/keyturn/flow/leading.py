@@ -6,7 +6,7 @@ Watches run on all replicas; only work is gated. Losing the lease ends no proces
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyturn.decide.leading import Sighting, Step, claimed, dies_in_s, is_ours, next_step, released, sight
 from keyturn.flow.workqueue import Lane
@@ -29,6 +29,7 @@ class Leading:
 
     ``is_free`` holds when nothing of our last term is in hand any more; only then does a new one begin, so that
     nothing read before another replica led is written after it. ``on_change`` is told where a term begins and ends.
+    ``audit_head`` is what the record carries of the audit trail, '' to leave there what it has.
     """
 
     leases: Leases
@@ -38,8 +39,11 @@ class Leading:
     monotonic: Callable[[], float]
     is_free: Callable[[], bool] = lambda: True
     on_change: Callable[[bool], None] = lambda _: None
+    audit_head: Callable[[], str] = lambda: ""
     problem: str = ""
     looked: asyncio.Event = field(default_factory=asyncio.Event)
+    anchor: str = ""
+    """What the record carried of the audit trail when our term began."""
     _epoch: int | None = None
     _seen: Sighting | None = None
     _ends: float = -1.0
@@ -130,6 +134,10 @@ class Leading:
             self._stand_by(seen.lease.holder)
             return max(SOON_S, min(self.terms.retry_s, dies_in_s(seen, self.monotonic(), self.terms)))
         wanted = claimed(seen, step, self.me, self._epoch, timestamp(self.clock.now()), self.terms)
+        if step is Step.ACQUIRE:
+            self.anchor = seen.lease.audit_head
+        else:
+            wanted = replace(wanted, audit_head=self.audit_head() or wanted.audit_head)
         # Noted before the answer: a claim whose answer is lost is ours all the same.
         self._epoch, sent = wanted.transitions, self.monotonic()
         written = await self.leases.write(wanted)

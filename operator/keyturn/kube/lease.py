@@ -8,11 +8,13 @@ import msgspec
 
 from keyturn.kube.client import MERGE, Client
 from keyturn.model.errors import ObjectGone
+from keyturn.model.ids import AUDIT_HEAD_ANNOTATION
 from keyturn.model.lease import Lease
 
 
 class _Metadata(msgspec.Struct):
     resource_version: str = msgspec.field(default="", name="resourceVersion")
+    annotations: dict[str, str] | None = None
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -53,14 +55,15 @@ class KubeLeases:
             "acquireTime": _micro(lease.acquired),
             "leaseTransitions": lease.transitions,
         }
+        noted = {"annotations": {AUDIT_HEAD_ANNOTATION: lease.audit_head}} if lease.audit_head else {}
         if not lease.resource_version:
-            return await self._create(spec)
-        body = {"metadata": {"resourceVersion": lease.resource_version}, "spec": spec}
+            return await self._create(spec, noted)
+        body = {"metadata": {"resourceVersion": lease.resource_version, **noted}, "spec": spec}
         path = f"{self._collection}/{self.name}"
         return _from(await self.client.request("PATCH", path, msgspec.json.encode(body), content=MERGE, what=self._what))
 
-    async def _create(self, spec: dict[str, Any]) -> Lease:
-        metadata = {"name": self.name, "labels": {"app.kubernetes.io/part-of": "keyturn"}}
+    async def _create(self, spec: dict[str, Any], noted: dict[str, Any]) -> Lease:
+        metadata = {"name": self.name, "labels": {"app.kubernetes.io/part-of": "keyturn"}, **noted}
         body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         return _from(await self.client.request("POST", self._collection, msgspec.json.encode(body), what=self._what))
 
@@ -83,6 +86,7 @@ def _from(body: bytes) -> Lease:
         transitions=spec.lease_transitions or 0,
         duration_s=float(spec.lease_duration_seconds or 0),
         resource_version=found.metadata.resource_version,
+        audit_head=(found.metadata.annotations or {}).get(AUDIT_HEAD_ANNOTATION, ""),
     )
 
 

@@ -1,9 +1,11 @@
 """What the audit trail is told: an intent before each outside effect, and its settlement after; and the rows that come of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -75,5 +77,14 @@ class Head:
     seq: int
     hash: bytes
 
+    @classmethod
+    def parse(cls, text: str) -> "Head | None":
+        """From the text of one; None where it is none."""
+        found = _HEAD.fullmatch(text)
+        return cls(int(found[1]), bytes.fromhex(found[2])) if found else None
+
     def __str__(self) -> str:
         return f"{self.seq}:{self.hash.hex()}"
+
+
+_HEAD: Final = re.compile("([0-9]{1,18}):([0-9a-f]{64})")

@@ -35,7 +35,8 @@ class Lease:
     """The record as the API server holds it; as it is made here, it is none yet.
 
     ``renewed`` is the holder's own wall clock and nothing but a text: it is never compared with another clock.
-    ``transitions`` grows with each new term, and is the term's epoch.
+    ``transitions`` grows with each new term, and is the term's epoch. ``audit_head`` is the end of the audit trail when it was
+    written, as NUMBER:HASH; '' where there is none.
     """
 
     holder: str = ""
@@ -44,3 +45,4 @@ class Lease:
     transitions: int = 0
     duration_s: float = 0.0
     resource_version: str = ""
+    audit_head: str = ""

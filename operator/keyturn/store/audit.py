@@ -15,6 +15,8 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_tables import log
 from keyturn.store.engine import Database
 
+ACCEPTED: Final = "audit.acknowledge-loss"
+"""The action of a row by which somebody accepts that those up to its target are lost."""
 PART: Final = 1000
 """Rows that are read at once."""
 
@@ -31,8 +33,10 @@ class AuditTrail:
         self._database = database
         self._seal_key = seal_key
 
-    async def append(self, rows: Sequence[AuditRow]) -> None:
-        """Adds these rows, or none of them; those that are there already are passed over, so that a lost answer can be asked again.
+    async def append(self, rows: Sequence[AuditRow]) -> Head:
+        """Adds these rows, or none of them, and gives the end.
+
+        Those that are there already are passed over, so that a lost answer can be asked again.
 
         Raises `ProviderError`: `Invalid` where the database cannot hold one of them.
         """
@@ -41,9 +45,10 @@ class AuditTrail:
             settled = await _there(connection, log.c.settles, [row.settles for row in rows if row.settles])
             key_id, key = self._seal_key()
             fresh = [row for row in rows if row.event not in known and row.settles not in settled]
-            made = chained(fresh, await _head(connection), key, key_id)
+            made = chained(fresh, head := await _head(connection), key, key_id)
             if made:
                 await connection.execute(insert(log), [_columns(each) for each in made])
+        return Head(made[-1].seq, made[-1].hash) if made else head
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there. Raises `ProviderError`."""
@@ -54,6 +59,11 @@ class AuditTrail:
         """Its end; `START` where there is nothing yet. Raises `ProviderError`."""
         async with self._database.reading() as connection:
             return await _head(connection)
+
+    async def holds(self, anchor: Head) -> bool:
+        """Whether it has the row that this is an end of, or somebody accepted that it has not. Raises `ProviderError`."""
+        accepted = (log.c.action == ACCEPTED) & (log.c.target == str(anchor))
+        return bool(await self.find(((log.c.seq == anchor.seq) & (log.c.hash == anchor.hash)) | accepted, most=1))
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
         """All rows behind this number in their order, in parts. Raises `ProviderError`."""
