@@ -33,6 +33,7 @@ _GROUPS = {
     "Role": "/apis/rbac.authorization.k8s.io/v1",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1",
 }
+_LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn"
 _OF_THE_CLUSTER = ("Namespace", "ClusterSecretProvider", "CustomResourceDefinition", "ClusterRoleBinding")
 
 
@@ -93,11 +94,14 @@ class Api:
     def delete(self, kind: str, namespace: str, name: str, **options: Any) -> None:
         self.call("DELETE", path_of(kind, namespace, name), {"apiVersion": "v1", "kind": "DeleteOptions", **options})
 
+    def audit_head(self) -> str:
+        """How far the operator's Lease knows its audit trail to go; '' where it knows of none."""
+        return str(self.call("GET", _LEASE)["metadata"].get("annotations", {}).get(AUDIT_HEAD_ANNOTATION, ""))
+
     def forget_audit_head(self) -> None:
-        """What the operator of an earlier test left of its audit trail, which was in another database."""
-        path, kept = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn", {AUDIT_HEAD_ANNOTATION: None}
+        """What the operator of an earlier test left there, whose trail was in another database."""
         try:
-            self.call("PATCH", path, {"metadata": {"annotations": kept}}, MERGE)
+            self.call("PATCH", _LEASE, {"metadata": {"annotations": {AUDIT_HEAD_ANNOTATION: None}}}, MERGE)
         except ApiError as error:
             if error.status != 404:
                 raise

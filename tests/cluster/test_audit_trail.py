@@ -15,7 +15,7 @@ from canary import Canary
 from cluster.process import Operator
 from cluster.shop import Shop
 from cluster.waiting import eventually
-from controlplane.installation import NAMESPACE, ROOT
+from controlplane.installation import ROOT
 from controlplane.plane import ControlPlane
 from effort import effort
 from evidence import counted
@@ -146,8 +146,8 @@ def test_a_database_that_lost_its_last_rows_stops_all_changes_until_somebody_acc
     with closing(sqlite3.connect(file)) as connection, closing(sqlite3.connect(f"{file}.backup")) as backup:
         connection.backup(backup)
     own_shop.synced("later")
-    kept = head_in_the_lease(own_shop)
-    eventually(lambda: head_in_the_lease(own_shop) != kept, what=operator.story)
+    kept = own_shop.api.audit_head()
+    eventually(lambda: own_shop.api.audit_head() != kept, what=operator.story)
     assert operator.stop() == 0
     for suffix in ("-wal", "-shm"):
         file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
@@ -159,14 +159,9 @@ def test_a_database_that_lost_its_last_rows_stops_all_changes_until_somebody_acc
     assert own_shop.find("newer") is None
     assert own_shop.ready("app")["status"] == "True"
     assert operator.metric("keyturn_audit_up") == 0
-    code, told = keyturn(settings, "audit", "acknowledge-loss", "--anchor", head_in_the_lease(own_shop))
+    code, told = keyturn(settings, "audit", "acknowledge-loss", "--anchor", own_shop.api.audit_head())
     assert code == 0, told
     own_shop.wait("newer", deadline_s=60)
     code, told = keyturn(settings, "audit", "query", "--action", "audit.acknowledge-loss")
     assert f"user/{os.getuid()} audit.acknowledge-loss" in told, told
     assert keyturn(settings, "audit", "verify")[0] == 0
-
-
-def head_in_the_lease(shop: Shop) -> str:
-    lease = shop.api.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn")
-    return str(lease["metadata"].get("annotations", {}).get("keyturn.dev/audit-head", ""))

@@ -116,9 +116,8 @@ class Site:
     def settle(self) -> None:
         """What a kubelet does before it starts a pod: its environment, and the init containers."""
         spec = self.api.get("Deployment", NAMESPACE, "keyturn")["spec"]["template"]["spec"]
-        self.operator.settings = {
-            name: text.replace(VOLUME, str(self.machine.volume)) for name, text in self._environment(spec["containers"][0]).items()
-        }
+        given, volume = self._environment(spec["containers"][0]), str(self.machine.volume)
+        self.operator.settings = {name: text.replace(VOLUME, volume) for name, text in given.items()}
         write_pod(self.pod, self.machine, self.operator.settings)
         for container in spec.get("initContainers", ()):
             settings = {**self.shell.environment, **self._environment(container)}
@@ -161,11 +160,6 @@ class Site:
         self.run(SET_AND_GET.splitlines()[1].replace("shop/db", key))
         return (self.shell.folder / "value").read_text()
 
-    def audit_head(self) -> str:
-        """How far the Lease knows the audit trail to go."""
-        lease = self.api.call("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/keyturn")
-        return str(lease["metadata"]["annotations"]["keyturn.dev/audit-head"])
-
     def synced(self) -> dict[str, Json]:
         """Has each ManagedSecret read its source anew; its revision and its Secret."""
         token = secrets.token_hex(4)
@@ -204,17 +198,15 @@ def cluster() -> Iterator[ControlPlane]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, canary: Canary) -> Iterator[Site]:
     """Keyturn installed as the page says, with its operator running and the page's provider."""
-    checkout, sources = tmp_path / "checkout", tmp_path / "sources"
+    checkout = tmp_path / "checkout"
     for folder in ("crds", "deploy"):
         shutil.copytree(ROOT / folder, checkout / folder)
-    sources.mkdir()
     part = SQLITE_PART if request.param == "sqlite" else POSTGRES_PART
     (checkout / "my-keyturn").mkdir()
     told = yaml.safe_load(part) | ({} if request.param == "sqlite" else yaml.safe_load(AUTHORITY_PART))
     (checkout / "my-keyturn" / "kustomization.yaml").write_text(yaml.safe_dump(told | {"resources": ["../deploy/base"]}))
     (checkout / "provider.yaml").write_text(PROVIDER)
-    pod = tmp_path / "pod.json"
-    shell = Shell(checkout, "replaced", {"KUBECONFIG": str(cluster.kubeconfig), "POD": str(pod)})
+    shell = Shell(checkout, "replaced", {"KUBECONFIG": str(cluster.kubeconfig), "POD": str(pod := tmp_path / "pod.json")})
     (checkout / ".programs" / "kubectl").write_text(_KUBECTL)
     (checkout / ".programs" / "python").symlink_to(sys.executable)
     server = None if request.param == "sqlite" else request.getfixturevalue("postgres")
@@ -222,7 +214,7 @@ def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, 
         write_pod(pod, where, {})
         ok(shell, "kubectl apply --server-side -k crds; kubectl wait --for=condition=Established crd --all --timeout=30s")
         ok(shell, "kubectl create namespace shop; kubectl apply -k my-keyturn")
-        made = Site(shell, api, Operator(cluster, sources), where, pod)
+        made = Site(shell, api, Operator(cluster, tmp_path), where, pod)
         made.run(where.named(SQLITE_KEY if where.is_sqlite else POSTGRES_KEY))
         if not where.is_sqlite:
             made.run(f"cp {where.volume}/ca.crt .; {AUTHORITY}")
@@ -254,9 +246,8 @@ def test_what_was_backed_up_comes_back_with_versions_and_revisions_after_all_was
     site.run(SAVE_SQLITE if site.machine.is_sqlite else SAVE_POSTGRES)
     if not site.machine.is_sqlite:
         site.run(SAVE_POSTGRES.replace(".data.owner-url", ".data.url"))  # the user of run time can do it too
-    known = site.audit_head()
-    site.api.merge("ManagedSecret", "shop", "one", {"metadata": {"annotations": {"keyturn.dev/reconcile-requested-at": "now"}}})
-    eventually(lambda: site.audit_head() != known, what=site.operator.story)
+    known, _ = site.api.audit_head(), site.synced()
+    eventually(lambda: site.api.audit_head() != known, what=site.operator.story)
     site.run(STOP.splitlines()[0])
     assert site.operator.stop() == 0, site.operator.log(30)
     site.machine.lose()
