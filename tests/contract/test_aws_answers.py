@@ -23,6 +23,7 @@ from keyturn.providers.dial import NO_ANSWER
 from keyturn.providers.registry import Surroundings, build
 from keyturn.providers.room import Room
 
+REDIRECT = "gave no answer: its answer is a redirect or none at all (302)"
 LOOPBACK_ALONE = AddressRules(allowed=("127.0.0.0/8",), allow_plain_http=True)
 
 
@@ -70,7 +71,7 @@ def aws(told: object) -> web.Response:
         (lambda: aws({"Name": "db", "SecretBinary": f"{PROSE}", "VersionId": "v" * 32}), Unavailable, NO_ANSWER),
         (lambda: aws({}), Unavailable, "names no version"),
         (lambda: aws({"Name": "db", "VersionId": "v" * 32}), NotFound, "no value"),
-        (lambda: web.Response(status=302, headers={"Location": "https://elsewhere.example"}), Unavailable, NO_ANSWER),
+        (lambda: web.Response(status=302, headers={"Location": "https://elsewhere.example"}), Unavailable, REDIRECT),
         (lambda: web.Response(text="x" * (1 << 20)), Invalid, "too large"),
     ],
 )
