@@ -51,6 +51,7 @@ Options:
   -h, --help  Show this message and exit.
 
 Commands:
+  audit    Follow the audit trail, or ask it who did what.
   db       Make the tables of the database, or bring them up to date.
   get      Print a secret of the default provider.
   keys     Look at and change the master key of the database.
@@ -110,7 +111,7 @@ def test_a_shell_can_complete_commands_and_flags(shell: Shell, words: str) -> No
     assert "complete -o nosort -F _keyturn_completion keyturn" in shell.run("_KEYTURN_COMPLETE=bash_source keyturn").stdout
     ended = shell.run(f'COMP_WORDS="{words}" COMP_CWORD=1 _KEYTURN_COMPLETE=bash_complete keyturn')
     offered = {line.partition(",")[2] for line in ended.stdout.splitlines()}
-    every = {"db", "get", "keys", "release", "run", "set", "version"}
+    every = {"audit", "db", "get", "keys", "release", "run", "set", "version"}
     assert offered == ({"release", "run"} if words.endswith("r") else every)
     flags = shell.run('COMP_WORDS="keyturn run --wor" COMP_CWORD=2 _KEYTURN_COMPLETE=bash_complete keyturn')
     assert flags.stdout == "plain,--workers\n"
