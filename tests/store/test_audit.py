@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from effort import SEED, effort
 from evidence import counted
@@ -212,15 +213,18 @@ async def test_any_change_of_any_row_is_found(place: Place, request: pytest.Fixt
     made, lot = await filled(place), random.Random(SEED)
     head = await made.head()
     await unlocked(place)
+    owner = place.database(place.owner_url)  # one for all: each has connections of its own
+
+    async def execute(*statements: str) -> None:
+        async with owner.writing() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+
     for _ in range(counted(request, effort(30, 300), 300, "changes")):
         statements = attack(lot, head.seq)
-        await place.execute("CREATE TABLE kept AS SELECT * FROM secret_access_log")
-        for statement in statements:
-            await place.execute(statement)
+        await execute(f"CREATE TABLE kept AS SELECT * FROM {log}", *statements)
         assert (await made.verify(Walk(lambda _: KEY, anchor=head))).startswith("row "), statements
-        await place.execute("DELETE FROM secret_access_log")
-        await place.execute("INSERT INTO secret_access_log SELECT * FROM kept ORDER BY seq")
-        await place.execute("DROP TABLE kept")
+        await execute(f"DELETE FROM {log}", f"INSERT INTO {log} SELECT * FROM kept ORDER BY seq", "DROP TABLE kept")
     assert await made.verify(Walk(lambda _: KEY, anchor=head)) == ""
 
 
@@ -255,10 +259,10 @@ async def test_rows_without_a_seal_at_the_end_are_told_from_those_under_one(plac
     assert (follow.sealed_to, follow.at.seq) == (20, 21)
 
 
-text = st.text(st.characters(codec=None), max_size=40)
+texts = st.text(st.characters(codec=None), max_size=40)
 
 
-@given(st.lists(st.tuples(text, text, st.lists(text, max_size=3), st.dictionaries(text, text, max_size=3)), min_size=1, max_size=5))
+@given(st.lists(st.tuples(texts, texts, st.lists(texts, max_size=3), st.dictionaries(texts, texts, max_size=3)), min_size=1, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_any_text_leads_to_a_chain_that_holds(told: list[tuple[str, str, list[str], dict[str, str]]]) -> None:
     from keyturn.decide.hashchain import chained
