@@ -203,6 +203,7 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
         trail.gate.clear()
         for event in events:
             await audit.settle(event, Outcome.SUCCESS)
+            await asyncio.sleep(0.01)  # the first is in a commit that is under way, and the others wait for it
         asyncio.get_running_loop().call_later(0.05, trail.gate.set)
     assert await trail.open_intents("operator/") == []
     with pytest.raises(AuditUnavailable, match="closed"):

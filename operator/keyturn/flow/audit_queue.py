@@ -54,6 +54,11 @@ class _Waiting:
     row: AuditRow
     told: asyncio.Future[None] | None = None
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether somebody acts upon it; whoever was called off meanwhile does not."""
+        return self.told is not None and self.told.done() and not self.told.cancelled()
+
 
 @dataclass(slots=True)
 class AuditQueue:
@@ -142,12 +147,16 @@ class AuditQueue:
             await self._commit(trail, group)
         except KeyturnError as error:
             # Whether the answer was lost or the rows: who waits is refused, and it is looked up before anything else is written.
-            waiting = [each for each in group if each.told is not None and not each.told.done()]
+            waiting = [each for each in group if each.told is not None and not each.is_answered]
             self._doubtful.update((each.row.event, _entry_of(each.row)) for each in waiting)
             self._waiting.extendleft(reversed([each for each in group if each.told is None]))
             _tell(waiting, str(error))
             self._fail(error)
             await asyncio.sleep(RETRY_S)
+        except asyncio.CancelledError:
+            # Written or not: whoever closes writes it, and what is there already is passed over.
+            self._waiting.extendleft(reversed([each for each in group if not each.is_answered]))
+            raise
         else:
             if self.problem:
                 log.info("the audit trail takes entries")
