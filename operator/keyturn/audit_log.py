@@ -34,6 +34,7 @@ class LogAudit:
                 "trigger": entry.trigger,
                 "keys": list(entry.keys),
                 "details": dict(entry.details),
+                "attempt": entry.attempt,
             },
         )
         return event
@@ -45,7 +46,7 @@ class LogAudit:
 class AuditLines(logging.Formatter):
     """One JSON object a record of the audit trail, for programs that set up no logging of their own."""
 
-    _FIELDS = ("event", "action", "subject", "target", "trigger", "keys", "details", "settles", "outcome", "reason")
+    _FIELDS = ("event", "action", "subject", "target", "trigger", "keys", "details", "attempt", "settles", "outcome", "reason")
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
