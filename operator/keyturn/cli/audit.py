@@ -5,7 +5,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from keyturn.model.sensitive import Sensitive
 if TYPE_CHECKING:
     from keyturn.store.audit import AuditTrail
     from keyturn.store.engine import Database
+    from keyturn.store.keys import Keyholder
 
 
 class AuditTampered(KeyturnError):
@@ -100,16 +100,16 @@ def acknowledge_loss(*, anchor: Head) -> None:
 
 
 async def _acknowledge(anchor: Head) -> str:
-    from keyturn.store.audit import ACCEPTED, AuditTrail
+    from keyturn.store.audit import ACCEPTED, trail_of
 
-    async with _opened() as (database, trail):
+    async with _opened() as (database, unsealed):
+        holder = await _holder(database)
+        trail = unsealed if holder is None else trail_of(holder)
         if await trail.holds(anchor):
             return f"nothing is lost: the trail holds {anchor}, or that was accepted before"
-        head, keys = await trail.head(), await _seal_keys(database)
-        key_id, key = next(iter(keys.items()), ("", None))
-        row = AuditRow(secrets.token_hex(8), datetime.now(UTC), f"user/{os.getuid()}", ACCEPTED, "audit trail", str(anchor))
-        kept = replace(row, details={"rows": f"{head.seq + 1} to {anchor.seq}"})
-        await AuditTrail(database, lambda: (key_id, key)).append([kept])
+        head, event, who = await trail.head(), secrets.token_hex(8), f"user/{os.getuid()}"
+        lost = {"rows": f"{head.seq + 1} to {anchor.seq}"}
+        await trail.append([AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=lost)])
     return f"recorded as row {head.seq + 1}: what was written up to row {anchor.seq} after row {head.seq} is lost"
 
 
@@ -133,13 +133,15 @@ async def _opened() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
 
 
 async def _verify(anchor: Head | None) -> Sequence[str]:
+    from keyturn.store.audit import seal_key
+
     async with _opened() as (database, trail):
-        keys = await _seal_keys(database)
-        walk = Walk(keys.get, anchor=anchor)
+        holder = await _holder(database)
+        walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
         if problem := await trail.verify(walk):
             raise AuditTampered(f"the audit trail is not as it was written: {problem}")
         unsettled = len(await trail.open_intents(""))
-    return list(_told(walk, unsettled, has_keys=bool(keys)))
+    return list(_told(walk, unsettled, has_keys=holder is not None))
 
 
 def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
@@ -155,18 +157,16 @@ def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
         yield f"{open_intents} intents are not settled: they are under way, or whoever made them ended; see keyturn audit query"
 
 
-async def _seal_keys(database: "Database") -> dict[str, Sensitive]:
-    """Those under the master keys that were given; none without any. Raises `KeyturnError` where they do not fit."""
-    from keyturn.store.cipher import Purpose
+async def _holder(database: "Database") -> "Keyholder | None":
+    """The master keys that were given, opened; None where none were. Raises `KeyturnError` where they do not fit."""
     from keyturn.store.custody import take_master_keys
     from keyturn.store.keys import Keyholder
 
     if not (os.environ.get(SECRET_KEY, "").strip() or os.environ.get(SECRET_KEYS_FILE, "").strip()):
-        return {}
+        return None
     holder = Keyholder(database, take_master_keys())
     await holder.open()
-    found = {key_id: holder.ring.subkey(key_id, Purpose.AUDIT_SEAL) for key_id in holder.ring.ids}
-    return {key_id: key for key_id, key in found.items() if key is not None}
+    return holder
 
 
 async def _query(limit: int, *, as_json: bool, **asked: Any) -> Sequence[str]:

@@ -13,7 +13,9 @@ from keyturn.decide.hashchain import START, Walk, chained
 from keyturn.model.audit import AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_tables import log
+from keyturn.store.cipher import Purpose
 from keyturn.store.engine import Database
+from keyturn.store.keys import Keyholder
 
 ACCEPTED: Final = "audit.acknowledge-loss"
 """The action of a row by which somebody accepts that those up to its target are lost."""
@@ -24,6 +26,16 @@ _ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *
 
 SealKey = Callable[[], tuple[str, Sensitive | None]]
 """The master key that seals are made under now: its id, and the subkey for seals; ('', None) makes none."""
+
+
+def trail_of(holder: Keyholder) -> "AuditTrail":
+    """The trail of a database whose keys are open: what is added to it is sealed under the active one."""
+    return AuditTrail(holder.database, lambda: (holder.ring.active, seal_key(holder, holder.ring.active)))
+
+
+def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
+    """By which seals under this master key are made and checked; None where it is not open."""
+    return holder.ring.subkey(key_id, Purpose.AUDIT_SEAL)
 
 
 class AuditTrail:

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from keyturn.model.keys import MasterKeys
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.audit import AuditTrail
-from keyturn.store.cipher import Purpose
+from keyturn.store.audit import AuditTrail, trail_of
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder
@@ -57,12 +56,7 @@ class SqlDatabases:
         return SqlValues(await self.begin(), STORE)
 
     async def trail(self) -> AuditTrail:
-        holder = await self.begin()
-
-        def seal_key() -> tuple[str, Sensitive | None]:
-            return holder.ring.active, holder.ring.subkey(holder.ring.active, Purpose.AUDIT_SEAL)
-
-        return AuditTrail(holder.database, seal_key)
+        return trail_of(await self.begin())
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> SqlValues:
         masters = MasterKeys.alone(key, "the key of keySecretRef")
