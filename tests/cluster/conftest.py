@@ -8,7 +8,7 @@ import pytest
 
 from canary import Canary, issue
 from cluster.api import Api, ApiError
-from cluster.clouds import Clouds
+from cluster.clouds import Clouds, CloudShop
 from cluster.place import Ear, Place, closed
 from cluster.process import Operator
 from cluster.shop import Shop
@@ -150,3 +150,16 @@ def watches(client: Client, ear: Ear) -> ReferenceWatches:
 def clouds() -> Iterator[Clouds]:
     with Clouds() as made:
         yield made
+
+
+@pytest.fixture
+def cloud_operator(own_home: ControlPlane, clouds: Clouds, tmp_path: Path, canary: Canary) -> Iterator[Operator]:
+    """One that is led to the clouds."""
+    with Operator(own_home, tmp_path, settings=clouds.settings(tmp_path)) as running:
+        canary.watch_operator(running.log_file, running.health_url, environ=False)
+        yield running
+
+
+@pytest.fixture
+def cloud_shop(clouds: Clouds, own_shop: Shop) -> CloudShop:
+    return CloudShop(clouds, own_shop)

@@ -3,14 +3,13 @@
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from canary import Canary
 from cluster.api import ApiError, Json
 from cluster.clouds import ACCOUNT, NAMES, POOL, Clouds, CloudShop
 from cluster.process import Operator
@@ -31,22 +30,10 @@ ALIKE_S = 2.0
 METADATA = "https://169.254.169.254"
 
 
-@pytest.fixture
-def operator(own_home: ControlPlane, clouds: Clouds, tmp_path: Path, canary: Canary) -> Iterator[Operator]:
-    with Operator(own_home, tmp_path, settings=clouds.settings(tmp_path)) as running:
-        canary.watch_operator(running.log_file, running.health_url, environ=False)
-        yield running
-
-
-@pytest.fixture
-def cloud_shop(clouds: Clouds, own_shop: Shop) -> CloudShop:
-    return CloudShop(clouds, own_shop)
-
-
 # -- ServiceAccounts ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.mark.usefixtures("cloud_operator")
 def test_two_tenants_with_the_same_settings_read_each_what_is_its_own(cloud_shop: CloudShop, tenants: Tenants) -> None:
     clouds, shop = cloud_shop.clouds, cloud_shop.shop
     clouds.know(shop.api)
@@ -181,11 +168,11 @@ KIT = {
 }
 
 
-def test_what_a_tenant_tries_at_the_clouds_is_refused_with_its_reason(operator: Operator, own_shop: Shop, clouds: Clouds) -> None:
+def test_what_a_tenant_tries_at_the_clouds_is_refused_with_its_reason(cloud_operator: Operator, own_shop: Shop, clouds: Clouds) -> None:
     """Whatever it is, nothing is asked of a cloud, and nothing is told of what is elsewhere."""
     said = {what: tried(own_shop, f"try-{number}", member) for number, (what, (member, _)) in enumerate(KIT.items())}
     assert {what: told for what, told in said.items() if KIT[what][1] not in told} == {}
-    assert operator.readiness() == "ok"
+    assert cloud_operator.readiness() == "ok"
     assert VAULT not in clouds.azure.asked_proxy
 
 
@@ -200,7 +187,7 @@ def tried(shop: Shop, name: str, member: Json) -> str:
 
 
 def test_an_endpoint_tells_a_tenant_nothing_of_what_is_there(
-    operator: Operator, cloud_shop: CloudShop, own_home: ControlPlane, clouds: Clouds
+    cloud_operator: Operator, cloud_shop: CloudShop, own_home: ControlPlane, clouds: Clouds
 ) -> None:
     """The metadata service, loopback, the API server, a port of nobody's: one reason, one text, one time."""
     shop = cloud_shop.shop
@@ -222,7 +209,7 @@ def test_an_endpoint_tells_a_tenant_nothing_of_what_is_there(
     assert reason == "ProviderUnavailable"
     assert max(took.values()) - min(took.values()) < ALIKE_S, took
     assert clouds.aws.asked == []
-    assert operator.readiness() == "ok"
+    assert cloud_operator.readiness() == "ok"
 
 
 def provider_ready(shop: Shop, name: str) -> Json:

@@ -3,7 +3,6 @@
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +43,6 @@ OWN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/operator"
 SESSION = f"arn:aws:iam::{ACCOUNT}:role/session"
 
 
-@pytest.fixture
-def operator(own_home: ControlPlane, clouds: Clouds, tmp_path: Path, canary: Canary) -> Iterator[Operator]:
-    with Operator(own_home, tmp_path, settings=clouds.settings(tmp_path)) as running:
-        canary.watch_operator(running.log_file, running.health_url, environ=False)
-        yield running
-
-
-@pytest.fixture
-def cloud_shop(clouds: Clouds, own_shop: Shop) -> CloudShop:
-    return CloudShop(clouds, own_shop)
-
-
 def order(shop: Shop, name: str, key: str = "db", every: str = "1s") -> None:
     shop.order(name, {"password": key}, refreshInterval=every)
 
@@ -91,7 +78,7 @@ def log_ins(clouds: Clouds) -> tuple[int, int, int]:
     return len(clouds.aws.sts.sessions), len(clouds.azure.entra.grants), len(clouds.services.asked)
 
 
-def test_log_ins_end_in_mid_work_and_nobody_sees_it(operator: Operator, cloud_shop: CloudShop, tenants: Tenants) -> None:
+def test_log_ins_end_in_mid_work_and_nobody_sees_it(cloud_operator: Operator, cloud_shop: CloudShop, tenants: Tenants) -> None:
     clouds, shop = cloud_shop.clouds, cloud_shop.shop
     clouds.know(shop.api)
     tenants.grant(shop.namespace, POOL)
@@ -110,7 +97,7 @@ def test_log_ins_end_in_mid_work_and_nobody_sees_it(operator: Operator, cloud_sh
         end_all(clouds)
         eventually(
             lambda aws=aws, google=google: log_ins(clouds) >= (aws + 2, 2, google + 2),
-            what=lambda: f"{log_ins(clouds)} {operator.story(20)}",
+            what=lambda: f"{log_ins(clouds)} {cloud_operator.story(20)}",
         )
         time.sleep(SETTLED_S)  # a token that dies before it was used for the first time is not what tokens do
     assert {name: shop.status(name) for name in members} == before
@@ -119,11 +106,11 @@ def test_log_ins_end_in_mid_work_and_nobody_sees_it(operator: Operator, cloud_sh
     for cloud, value in wanted.items():
         clouds.put(cloud, "db", value)
     for name in members:
-        eventually(lambda name=name: shop.data(name) == {"password": wanted[name.partition("-")[0]]}, what=lambda: operator.story(20))
-    assert operator.readiness() == "ok"
+        eventually(lambda name=name: shop.data(name) == {"password": wanted[name.partition("-")[0]]}, what=lambda: cloud_operator.story(20))
+    assert cloud_operator.readiness() == "ok"
 
 
-def test_a_credential_that_is_replaced_is_used_at_once(operator: Operator, cloud_shop: CloudShop) -> None:
+def test_a_credential_that_is_replaced_is_used_at_once(cloud_operator: Operator, cloud_shop: CloudShop) -> None:
     clouds, shop = cloud_shop.clouds, cloud_shop.shop
     watch = Stopwatch("a new credential is used", USED_S)
     for cloud in NAMES:
@@ -135,7 +122,7 @@ def test_a_credential_that_is_replaced_is_used_at_once(operator: Operator, cloud
     for cloud in NAMES:
         clouds.put(cloud, "db", value := shop.value(f"second-{cloud}"))
         cloud_shop.renew(cloud)
-        watch.time(lambda cloud=cloud, value=value: shop.data(cloud) == {"password": value}, lambda: operator.story(20))
+        watch.time(lambda cloud=cloud, value=value: shop.data(cloud) == {"password": value}, lambda: cloud_operator.story(20))
         shop.wait(cloud)
     watch.tell()
 
@@ -226,7 +213,7 @@ def halve(clouds: Clouds) -> dict[str, Half]:
 
 @pytest.mark.timeout(600)
 def test_half_of_all_calls_are_refused_with_a_pause_and_all_end_and_nobody_else_waits(
-    operator: Operator, cloud_shop: CloudShop, own_shop: Shop, request: pytest.FixtureRequest
+    cloud_operator: Operator, cloud_shop: CloudShop, own_shop: Shop, request: pytest.FixtureRequest
 ) -> None:
     clouds, count = cloud_shop.clouds, counted(request, effort(6, KEYS), KEYS, "keys of each cloud")
     others = own_shop.provider
@@ -245,10 +232,10 @@ def test_half_of_all_calls_are_refused_with_a_pause_and_all_end_and_nobody_else_
     for number in range(5):
         own_shop.source(password=own_shop.value())
         own_shop.order(f"other-{number}")
-        watch.time(lambda number=number: own_shop.find(f"other-{number}"), lambda: operator.story(20))
+        watch.time(lambda number=number: own_shop.find(f"other-{number}"), lambda: cloud_operator.story(20))
     watch.tell()
     wanted = {f"{cloud}-{number}" for cloud in NAMES for number in range(count)}
-    eventually(lambda: wanted <= synced(own_shop), 120 + 12 * count, lambda: f"{wanted - synced(own_shop)} {operator.story(20)}")
+    eventually(lambda: wanted <= synced(own_shop), 120 + 12 * count, lambda: f"{wanted - synced(own_shop)} {cloud_operator.story(20)}")
     for cloud, half in halves.items():
         print(f"{cloud}: {len(half.calls)} calls, {half.refused} refused, {half.too_early()} in a pause, {time.monotonic() - began:.0f} s")
         assert half.refused >= 2, cloud
