@@ -22,25 +22,29 @@ class LogAudit:
         self._epoch = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
 
     async def intend(self, entry: AuditEntry) -> str:
-        self._serial += 1
-        event = f"{self._epoch}-{self._serial}"
-        self._log.info(
-            "intent",
-            extra={
-                "event": event,
-                "action": entry.action,
-                "subject": entry.subject,
-                "target": entry.target,
-                "trigger": entry.trigger,
-                "keys": list(entry.keys),
-                "details": dict(entry.details),
-                "attempt": entry.attempt,
-            },
-        )
-        return event
+        return self._say("intent", entry)
 
     async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
         self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason})
+
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self._say("recorded", entry, outcome=str(outcome), reason=reason)
+
+    def _say(self, message: str, entry: AuditEntry, **ended: str) -> str:
+        self._serial += 1
+        event = f"{self._epoch}-{self._serial}"
+        told = {
+            "event": event,
+            "action": entry.action,
+            "subject": entry.subject,
+            "target": entry.target,
+            "trigger": entry.trigger,
+            "keys": list(entry.keys),
+            "details": dict(entry.details),
+            "attempt": entry.attempt,
+        }
+        self._log.info(message, extra={**told, **ended})
+        return event
 
 
 class AuditLines(logging.Formatter):

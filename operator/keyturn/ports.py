@@ -243,6 +243,9 @@ class AuditLog(Protocol):
     async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
         """Records how it ended."""
 
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        """Records what has no effect outside, such as a denial. Waits for nobody; it is kept until it is written."""
+
 
 class EventStream(Protocol):
     """The Kubernetes event stream: for people, never the only record."""

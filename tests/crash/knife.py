@@ -112,3 +112,6 @@ class _Audit:
 
     async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
         await self.knife.around("settle", lambda: self.inner.settle(intent, outcome, reason))
+
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self.inner.record(entry, outcome, reason)

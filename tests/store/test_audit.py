@@ -91,7 +91,8 @@ async def test_text_that_no_database_takes_is_spelled_out_and_bounded(place: Pla
 
 async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
     made = trail(place)
-    await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS), row("d", actor="user/0")])
+    records = [row("d", actor="user/0"), row("e", outcome=Outcome.DENIED)]
+    await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS), *records])
     assert [each.event for each in await made.open_intents("operator/")] == ["b"]
 
 

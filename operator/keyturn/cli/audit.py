@@ -3,54 +3,17 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from keyturn.cli.needs import NoDatabase, need
+from keyturn.cli.audit_door import Anchor, Time, given_keys, opened_trail
+from keyturn.cli.audit_verify import verify
+from keyturn.cli.needs import need
 from keyturn.decide.auditrow import Texts, row_of
-from keyturn.decide.hashchain import Walk
-from keyturn.model.audit import AuditRow, Chained, Head
-from keyturn.model.errors import KeyturnError
-from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
-from keyturn.model.sensitive import Sensitive
-
-if TYPE_CHECKING:
-    from keyturn.store.audit import AuditTrail
-    from keyturn.store.engine import Database
-    from keyturn.store.keys import Keyholder
-
-
-class AuditTampered(KeyturnError):
-    """The trail is not as it was written; the message names the first row that shows it."""
-
-
-class Anchor(click.ParamType[Head]):
-    """An end of the chain that somebody kept."""
-
-    name = "seq:hash"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Head:
-        found = Head.parse(str(value))
-        if found is None:
-            self.fail("is no end of a trail; give what `keyturn audit verify` told, as NUMBER:HASH", param, ctx)
-        return found
-
-
-class Time(click.ParamType[datetime]):
-    """A time, in UTC where it names no zone."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            found = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail("is no time; write it as 2026-11-30 or 2026-11-30T12:00:00Z", param, ctx)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+from keyturn.model.audit import AuditRow, Chained, Head, Outcome
 
 
 @click.group()
@@ -58,18 +21,7 @@ def audit() -> None:
     """Follow the audit trail, or ask it who did what."""
 
 
-@audit.command()
-@click.option("--anchor", type=Anchor(), help="An end that was told before: it has to be on the way, or rows were taken away.")
-def verify(*, anchor: Head | None) -> None:
-    """Say whether the trail is as it was written, or which row shows that it is not.
-
-    Needs no secret. With the master keys in SECRET_KEY or SECRET_KEYS_FILE the seals are checked too, which nobody can make
-    who has the database alone. Keep the end that is told where nobody has both: given as --anchor, it proves later that
-    nothing was taken away.
-    """
-    need("database", "keyturn audit")
-    for line in asyncio.run(_verify(anchor)):
-        click.echo(line)
+audit.add_command(verify)
 
 
 @audit.command()
@@ -102,75 +54,21 @@ def acknowledge_loss(*, anchor: Head) -> None:
 async def _acknowledge(anchor: Head) -> str:
     from keyturn.store.audit import ACCEPTED, trail_of
 
-    async with _opened() as (database, unsealed):
-        holder = await _holder(database)
+    async with opened_trail() as (database, unsealed):
+        holder = await given_keys(database)
         trail = unsealed if holder is None else trail_of(holder)
         if await trail.holds(anchor):
             return f"nothing is lost: the trail holds {anchor}, or that was accepted before"
         head, event, who = await trail.head(), secrets.token_hex(8), f"user/{os.getuid()}"
         lost = {"rows": f"{head.seq + 1} to {anchor.seq}"}
-        await trail.append([AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=lost)])
+        await trail.append(
+            [AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=lost, outcome=Outcome.SUCCESS)]
+        )
     return f"recorded as row {head.seq + 1}: what was written up to row {anchor.seq} after row {head.seq} is lost"
 
 
-@asynccontextmanager
-async def _opened() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
-    from keyturn.store.audit import AuditTrail
-    from keyturn.store.engine import open_database
-    from keyturn.store.schema import check
-
-    url = Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
-    if not url:
-        raise NoDatabase("set DATABASE_URL to the database whose audit trail is meant")
-    database = open_database(url)
-    if missing := database.missing_file:
-        raise NoDatabase(f"the file {missing} that DATABASE_URL names is not there")
-    try:
-        await check(database)
-        yield database, AuditTrail(database, lambda: ("", None))
-    finally:
-        await database.close()
-
-
-async def _verify(anchor: Head | None) -> Sequence[str]:
-    from keyturn.store.audit import seal_key
-
-    async with _opened() as (database, trail):
-        holder = await _holder(database)
-        walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
-        if problem := await trail.verify(walk):
-            raise AuditTampered(f"the audit trail is not as it was written: {problem}")
-        unsettled = len(await trail.open_intents(""))
-    return list(_told(walk, unsettled, has_keys=holder is not None))
-
-
-def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
-    if not walk.at.seq:
-        yield "the audit trail is empty"
-        return
-    yield f"{walk.at.seq} rows hang together as they were written; the end is {walk.at}"
-    if has_keys:
-        yield f"sealed by our keys to row {walk.sealed_to}" + (f"; {walk.unchecked} seals are of other keys" if walk.unchecked else "")
-    else:
-        yield f"seals were not checked: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
-    if open_intents:
-        yield f"{open_intents} intents are not settled: they are under way, or whoever made them ended; see keyturn audit query"
-
-
-async def _holder(database: "Database") -> "Keyholder | None":
-    """The master keys that were given, opened; None where none were. Raises `KeyturnError` where they do not fit."""
-    from keyturn.store.custody import take_master_keys
-    from keyturn.store.keys import Keyholder
-
-    if not (os.environ.get(SECRET_KEY, "").strip() or os.environ.get(SECRET_KEYS_FILE, "").strip()):
-        return None
-    holder = Keyholder(database, take_master_keys())
-    await holder.open()
-    return holder
-
-
 async def _query(limit: int, *, as_json: bool, **asked: Any) -> Sequence[str]:
-    async with _opened() as (_, trail):
+    async with opened_trail() as (_, trail):
         found = await trail.asked(limit, **asked)
         ended = [] if as_json else await trail.settlements([each.texts["event"] for each in found])
     if as_json:
@@ -181,7 +79,8 @@ async def _query(limit: int, *, as_json: bool, **asked: Any) -> Sequence[str]:
 
 def _line(found: Chained, settlement: Texts | None) -> str:
     row = row_of(found.texts)
-    ended = "open" if settlement is None else settlement["outcome"] + (f" ({settlement['reason']})" if settlement["reason"] else "")
+    told = settlement or found.texts
+    ended = (told["outcome"] or "open") + (f" ({told['reason']})" if told["reason"] else "")
     keys = f" [{', '.join(row.keys)}]" if row.keys else ""
     what = row.subject if row.subject == row.target else f"{row.subject} -> {row.target}"
     attempt = f" #{row.attempt}" if row.attempt else ""

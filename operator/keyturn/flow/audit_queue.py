@@ -100,6 +100,9 @@ class AuditQueue:
         if (entry := self._intents.pop(intent, None)) is not None:
             self._put(_Waiting(self._row(entry, settles=intent, outcome=outcome, reason=reason)))
 
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self._put(_Waiting(self._row(entry, outcome=outcome, reason=reason)))
+
     def begin_term(self, anchor: str) -> None:
         """From now on we alone act. Before the next effect it is seen that the trail has the row that ``anchor`` (NUMBER:HASH, or '')
         was taken of, and intents of those before us, which nobody will settle, are closed.

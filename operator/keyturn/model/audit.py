@@ -9,11 +9,12 @@ from typing import Final
 
 
 class Outcome(StrEnum):
-    """How an intent ended. ``UNKNOWN`` = the answer was lost, so it may or may not have happened."""
+    """How an intent ended, or what was decided. ``UNKNOWN`` = the answer was lost, so it may or may not have happened."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     UNKNOWN = "unknown"
+    DENIED = "denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One row of the trail: an intent, or the settlement of the one that ``settles`` names, which alone has an ``outcome``.
+    """One row of the trail: an intent, the settlement of the one that ``settles`` names, or a record that stands for itself.
+
+    An intent alone has no ``outcome``.
 
     ``event`` is its own id, which no other row has; ``actor`` is who acts, ``subject`` on whose behalf.
     """

@@ -96,7 +96,7 @@ class AuditTrail:
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         theirs = log.c.actor.startswith(actors, autoescape=True)
-        return [row_of(found.texts) for found in await self.find(log.c.settles == "", theirs, ~is_settled, most=PART)]
+        return [row_of(found.texts) for found in await self.find(log.c.outcome == "", theirs, ~is_settled, most=PART)]
 
     async def verify(self, walk: Walk) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""

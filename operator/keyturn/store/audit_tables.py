@@ -34,3 +34,27 @@ log = Table(
     Index("ix_secret_access_log_subject", "subject"),
 )
 """One row for each intent and one for each settlement, in one chain. ``event`` is looked up under the writers' lock, and so unique."""
+
+checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", String, nullable=False),
+    Column("key_id", String, primary_key=True),
+    Column("note", String, nullable=False),
+)
+"""Ends of the chain under a signature that anybody can check: ``note`` is a signed note of C2SP, and all that counts of its row."""
+
+segments = Table(
+    "audit_segments",
+    metadata,
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),  # hash of the last row
+    Column("count", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the file
+    Column("name", String, nullable=False),  # of the file
+    Column("note", String, nullable=False),
+    Column("at", String, nullable=False),
+)
+"""What of the chain was moved out of the database into a file, and what that file has to be."""

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.store import audit_tables
+from keyturn.store import audit_tables, record_tables
 from keyturn.store.engine import Database
 from keyturn.store.failures import NO_TABLES, DatabaseRefused
 from keyturn.store.tables import metadata
@@ -26,6 +26,11 @@ _GRANTS: Final = {
     "encryption_keys": "SELECT, INSERT, UPDATE, DELETE",
     "replicas": "SELECT, INSERT, UPDATE, DELETE",
     audit_tables.log.name: "SELECT, INSERT",
+    audit_tables.checkpoints.name: "SELECT, INSERT",
+    audit_tables.segments.name: "SELECT",
+    record_tables.fence.name: "SELECT, INSERT, UPDATE",
+    record_tables.rotations.name: "SELECT, INSERT",
+    record_tables.policies.name: "SELECT, INSERT, UPDATE, DELETE",
     "alembic_version": "SELECT",
 }
 

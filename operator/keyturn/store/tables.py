@@ -123,14 +123,14 @@ class Json(TypeDecorator[Any]):
 
 
 # SQLite counts rows by itself in a column of this type alone.
-_ROW_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
+ROW_ID: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData(naming_convention=NAMES)
 
 secrets = Table(
     "application_secrets",
     metadata,
-    Column("id", _ROW_ID, primary_key=True),
+    Column("id", ROW_ID, primary_key=True),
     Column("store", String, nullable=False),
     Column("name", String, nullable=False),
     Column("secret_type", String, nullable=False),
@@ -156,7 +156,7 @@ secrets = Table(
 versions = Table(
     "application_secret_versions",
     metadata,
-    Column("id", _ROW_ID, primary_key=True),
+    Column("id", ROW_ID, primary_key=True),
     Column("secret_id", ForeignKey(secrets.c.id, ondelete="CASCADE"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("stage", String, nullable=False),  # current, previous, pending or ''

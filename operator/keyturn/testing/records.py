@@ -62,6 +62,10 @@ class RecordingAudit:
         self.tape.note("settle", f"{entry.action} {outcome}")
         self.entries[int(intent)] = (entry, outcome, reason)
 
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self.tape.note("record", f"{entry.action} {outcome}")
+        self.entries.append((entry, outcome, reason))
+
     @property
     def open_intents(self) -> list[str]:
         return [entry.action for entry, outcome, _ in self.entries if outcome is None]

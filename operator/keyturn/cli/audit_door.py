@@ -1,0 +1,76 @@
+"""What the commands of ``keyturn audit`` share: the way into the database that DATABASE_URL names, and what they are given."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keyturn.cli.needs import NoDatabase
+from keyturn.model.audit import Head
+from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
+from keyturn.model.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.store.audit import AuditTrail
+    from keyturn.store.engine import Database
+    from keyturn.store.keys import Keyholder
+
+
+class Anchor(click.ParamType[Head]):
+    """An end of the chain that somebody kept."""
+
+    name = "seq:hash"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Head:
+        found = Head.parse(str(value))
+        if found is None:
+            self.fail("is no end of a trail; give what `keyturn audit verify` told, as NUMBER:HASH", param, ctx)
+        return found
+
+
+class Time(click.ParamType[datetime]):
+    """A time, in UTC where it names no zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail("is no time; write it as 2026-11-30 or 2026-11-30T12:00:00Z", param, ctx)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+@asynccontextmanager
+async def opened_trail() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
+    """Raises `KeyturnError` where it is not there, or of another schema."""
+    from keyturn.store.audit import AuditTrail
+    from keyturn.store.engine import open_database
+    from keyturn.store.schema import check
+
+    url = Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
+    if not url:
+        raise NoDatabase("set DATABASE_URL to the database whose audit trail is meant")
+    database = open_database(url)
+    if missing := database.missing_file:
+        raise NoDatabase(f"the file {missing} that DATABASE_URL names is not there")
+    try:
+        await check(database)
+        yield database, AuditTrail(database, lambda: ("", None))
+    finally:
+        await database.close()
+
+
+async def given_keys(database: "Database") -> "Keyholder | None":
+    """The master keys that were given, opened; None where none were. Raises `KeyturnError` where they do not fit."""
+    from keyturn.store.custody import take_master_keys
+    from keyturn.store.keys import Keyholder
+
+    if not (os.environ.get(SECRET_KEY, "").strip() or os.environ.get(SECRET_KEYS_FILE, "").strip()):
+        return None
+    holder = Keyholder(database, take_master_keys())
+    await holder.open()
+    return holder
