@@ -24,7 +24,7 @@ from keyturn.decide.defaults import NAMESPACES
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
 from keyturn.decide.watchdog import watching
-from keyturn.default import Given, LateDatabases, open_default, take
+from keyturn.default import Given, open_default, take
 from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.check import look_again
@@ -46,6 +46,7 @@ from keyturn.kube.secrets import SecretCache, SecretEditor
 from keyturn.kube.tenant_tokens import TokenRequests
 from keyturn.kube.unsynced import Unsynced
 from keyturn.kube.watch import MetadataWatch
+from keyturn.model.audit import AuditMode
 from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
@@ -116,7 +117,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     queue.pause()
     queue.close()
     leading.is_free = lambda: not queue.is_at_work
-    events, audit = EventPoster(client, clock, identity), _audit(given, clock, identity)
+    events, audit = EventPoster(client, clock, identity), _audit(settings, given, clock, identity)
     references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
     home = Home(config.server, config.faceless or config.tls, TokenRequests(client, config.token))
     reach, addresses, google = _reach(settings), _addresses(settings, own), google_places(os.environ)
@@ -159,19 +160,23 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
         settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
     )
     made.closers.append(given.databases.close)
+    if given.databases.has_own:
+        made.duties["database"] = partial(given.databases.keep, identity)
     if isinstance(audit, AuditQueue):
-        _keep_database(given.databases, audit, made)
+        _keep_trail(audit, made)
     return made
 
 
-def _audit(given: Given, clock: Clock, identity: str) -> AuditQueue | LogAudit:
-    """In the operator's own database; as log lines where it has none."""
-    return AuditQueue(given.databases.trail, clock, "operator", identity) if given.databases.has_own else LogAudit()
+def _audit(settings: Settings, given: Given, clock: Clock, identity: str) -> AuditQueue | LogAudit:
+    """In the operator's own database; as log lines where it has none, or shall not be used for that."""
+    if settings.audit is AuditMode.LOG or not given.databases.has_own:
+        return LogAudit()
+    return AuditQueue(given.databases.trail, clock, "operator", identity)
 
 
-def _keep_database(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> None:
-    """Has it open, and the audit trail in it written, for as long as the operator runs."""
-    engine.duties |= {"database": partial(databases.keep, audit.name), "audit": audit.run}
+def _keep_trail(audit: AuditQueue, engine: Engine) -> None:
+    """Has it written for as long as the operator runs."""
+    engine.duties["audit"] = audit.run
     engine.on_term.append(audit.begin_term)
     engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
     engine.closers.insert(0, audit.close)

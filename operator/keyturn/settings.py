@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from keyturn.decide.address import PRIVATE, PUBLIC
 from keyturn.decide.refresh import FULL_READ_S
+from keyturn.model.audit import AuditMode
 from keyturn.model.lease import Terms
 
 
@@ -22,6 +23,8 @@ class Settings:
     allow_plain_http: bool = False
     allow_secret_types: frozenset[str] = field(default_factory=frozenset)
     accept_new_fingerprint_key: bool = False
+    audit: AuditMode = AuditMode.REQUIRED
+    audit_repair: bool = True
     health_address: str = "0.0.0.0:8080"
     log_level: str = "info"
     workers: int = 32

@@ -16,6 +16,7 @@ from keyturn.settings import Settings
 FLAGS = {option.opts[0]: option for option in run.params if isinstance(option, click.Option)}
 SET = [name for name in os.environ if name.startswith("KEYTURN_")]  # by whoever runs the tests
 OTHERWISE_OF = {"--lease-duration": "12s", "--lease-renew-deadline": "6s", "--lease-retry-period": "3s"}  # these are held together
+OTHERWISE_OF |= {"--audit": "best-effort", "--audit-repair": "off"}
 OTHERWISE = {"boolean": "true", "choice": "debug", "integer range": "7", "duration": "7s", "addresses": "10.1.0.0/16", "text": "other"}
 
 SEVERAL = {"addresses": ("public", "10.1.0.0/16")}

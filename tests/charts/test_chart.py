@@ -111,6 +111,12 @@ def test_the_chart_with_a_database_renders_what_its_component_adds(
     assert "DATABASE_OWNER_URL" not in yaml.safe_dump(made["spec"]["template"]["spec"]["containers"])
 
 
+def test_the_chart_sets_the_mode_of_the_audit_trail_where_it_is_not_the_default() -> None:
+    made = rendered({"audit": {"mode": "best-effort", "repair": False}})["Deployment", "keyturn-system", "keyturn"]
+    arguments = made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert [argument for argument in arguments if "audit" in argument] == ["--audit=best-effort", "--audit-repair=off"]
+
+
 def test_the_chart_refuses_sqlite_with_more_than_one_replica_and_says_what_to_do() -> None:
     with pytest.raises(HelmError, match=r"set replicas=1, or database\.type=postgresql"):
         rendered({"replicas": 2, "database": {"type": "sqlite"}})

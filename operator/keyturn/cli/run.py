@@ -11,6 +11,7 @@ import click
 
 from keyturn.cli.needs import listed, need
 from keyturn.decide.address import parse_allowed
+from keyturn.model.audit import AuditMode
 from keyturn.model.durations import seconds
 from keyturn.settings import Settings
 
@@ -105,6 +106,22 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
     is_flag=True,
 )
 @_option(
+    "--audit",
+    "AUDIT",
+    "While the audit trail's database is away: change nothing, or spool to a file. With log the trail is lines of the log, and no table.",
+    type=click.Choice([str(mode) for mode in AuditMode]),
+    default=str(_DEFAULTS.audit),
+    show_default=True,
+)
+@_option(
+    "--audit-repair",
+    "AUDIT_REPAIR",
+    "Whether a deleted or edited Secret is repaired with the bytes that it had, while the audit trail's database is away.",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+)
+@_option(
     "--health-address",
     "HEALTH_ADDRESS",
     "Where /healthz, /readyz and /metrics are served.",
@@ -170,6 +187,8 @@ def run(**flags: Any) -> None:
         allow_plain_http=flags["allow_plain_http"],
         allow_secret_types=frozenset(listed(flags["allow_secret_type"])),
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
+        audit=AuditMode(flags["audit"]),
+        audit_repair=flags["audit_repair"] == "on",
         health_address=flags["health_address"],
         log_level=flags["log_level"],
         workers=flags["workers"],

@@ -17,6 +17,14 @@ class Outcome(StrEnum):
     DENIED = "denied"
 
 
+class AuditMode(StrEnum):
+    """What becomes of changes while the trail cannot be written. ``LOG`` keeps no trail but lines of the log."""
+
+    REQUIRED = "required"
+    BEST_EFFORT = "best-effort"
+    LOG = "log"
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One intent. It names things and never holds a value.
