@@ -24,7 +24,7 @@ from keyturn.decide.defaults import NAMESPACES
 from keyturn.decide.judge import Patience
 from keyturn.decide.reach import Reach
 from keyturn.decide.watchdog import watching
-from keyturn.default import Given, open_default, take
+from keyturn.default import Given, LateDatabases, open_default, take
 from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.check import look_again
@@ -161,9 +161,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     )
     made.closers.append(given.databases.close)
     if given.databases.has_own:
-        made.duties["database"] = partial(given.databases.keep, identity)
-    if isinstance(audit, AuditQueue):
-        _keep_trail(audit, made)
+        _keep_database(given.databases, audit, identity, made)
     return made
 
 
@@ -174,12 +172,14 @@ def _audit(settings: Settings, given: Given, clock: Clock, identity: str) -> Aud
     return AuditQueue(given.databases.trail, clock, "operator", identity)
 
 
-def _keep_trail(audit: AuditQueue, engine: Engine) -> None:
-    """Has it written for as long as the operator runs."""
-    engine.duties["audit"] = audit.run
-    engine.on_term.append(audit.begin_term)
-    engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
-    engine.closers.insert(0, audit.close)
+def _keep_database(databases: LateDatabases, audit: AuditQueue | LogAudit, identity: str, engine: Engine) -> None:
+    """Has it open, and the audit trail in it written, for as long as the operator runs."""
+    engine.duties["database"] = partial(databases.keep, identity)
+    if isinstance(audit, AuditQueue):
+        engine.duties["audit"] = audit.run
+        engine.on_term.append(audit.begin_term)
+        engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
+        engine.closers.insert(0, audit.close)
 
 
 def _reach(settings: Settings) -> Reach:
