@@ -1,48 +1,24 @@
 """Keeps the fingerprint key: a Secret of the operator's own namespace, made once and never replaced."""
 
-import base64
-import secrets
-from contextlib import suppress
-
-import msgspec
+from typing import Final
 
 from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
-from keyturn.kube.client import METADATA, Client
-from keyturn.kube.secrets import SecretCache, collection
-from keyturn.model.errors import AlreadyExists, FingerprintKeyChanged
-from keyturn.model.ids import SecretRef
-from keyturn.model.sensitive import Sensitive
+from keyturn.kube.client import Client
+from keyturn.kube.own_keys import MEMBER, OwnKeys
+from keyturn.model.errors import FingerprintKeyChanged
 
-NAME = "keyturn-fingerprint-key"
-_MEMBER = "key"
+NAME: Final = "keyturn-fingerprint-key"
 
 
 async def load(client: Client, namespace: str, *, may_make: bool) -> FingerprintKey:
     """The key, made where there is none yet and ``may_make``. Raises `FingerprintKeyChanged` where there is no usable one."""
-    reader, ref = SecretCache(client), SecretRef(namespace, NAME)
-    data = await reader.read(ref)
-    if data is None and may_make:
-        # Another replica may be first; its key holds.
-        with suppress(AlreadyExists):
-            await _make(client, namespace)
-        data = await reader.read(ref)
-    if data is None:
-        raise FingerprintKeyChanged(f"{ref} is gone")
+    keys, where = OwnKeys(client, namespace), f"Secret/{namespace}/{NAME}"
+    key = await keys.find(NAME)
+    if key is None and may_make:
+        key = await keys.make(NAME)
+    if key is None:
+        raise FingerprintKeyChanged(f"{where} is gone")
     try:
-        return FingerprintKey.of(data[_MEMBER])
-    except (KeyError, ValueError):
-        raise FingerprintKeyChanged(f"{ref} must hold {KEY_BYTES} bytes under {_MEMBER!r}; restore it from a backup") from None
-
-
-async def _make(client: Client, namespace: str) -> None:
-    key = Sensitive(secrets.token_bytes(KEY_BYTES))
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/part-of": "keyturn"}},
-        "type": "Opaque",
-        "data": {_MEMBER: base64.b64encode(key.reveal()).decode()},
-    }
-    await client.request(
-        "POST", collection(namespace), msgspec.json.encode(body), query={"fieldManager": "keyturn"}, accept=METADATA, what=f"create {NAME}"
-    )
+        return FingerprintKey.of(key)
+    except ValueError:
+        raise FingerprintKeyChanged(f"{where} must hold {KEY_BYTES} bytes under {MEMBER!r}; restore it from a backup") from None
