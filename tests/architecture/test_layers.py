@@ -30,6 +30,7 @@ LIBRARIES = {
         "keyturn.providers.azure_certificate",
         "keyturn.providers.rsa_keys",
         "keyturn.store.cipher",
+        "keyturn.store.signing",
         "keyturn.testing.azure*",
         "keyturn.testing.google*",
     },
