@@ -39,7 +39,7 @@ async def _verify(anchor: Head | None) -> Sequence[str]:
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
         if problem := await trail.verify(walk):
             raise AuditTampered(f"the audit trail is not as it was written: {problem}")
-        unsettled = len(await trail.open_intents(""))
+        unsettled = len(await trail.unsettled(""))
     return list(_told(walk, unsettled, has_keys=holder is not None))
 
 

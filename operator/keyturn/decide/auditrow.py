@@ -16,6 +16,8 @@ FORMAT: Final = 1
 """Of the canonical bytes; another layout takes another number."""
 LONGEST: Final = 1024
 """Characters of a text, names of keys included."""
+MOST_BYTES: Final = 2048
+"""Bytes of a text in UTF-8: an index of PostgreSQL's takes no more than 2,704 in a row."""
 MOST_NAMES: Final = 256
 
 Texts = Mapping[str, str]
@@ -83,6 +85,15 @@ def _decoded(text: str, kind: type[Any]) -> Any:
 
 
 def _text(text: str) -> str:
+    text = _cut(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return _cut(_BAD.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+def _cut(text: str) -> str:
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 1]}…"
-    return text if text.isascii() and text.isprintable() else _BAD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    if 4 * len(text) > MOST_BYTES and not text.isascii() and len(whole := text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        text = f"{whole[: MOST_BYTES - 3].decode('utf-8', 'ignore')}…"
+    return text

@@ -63,7 +63,8 @@ class AuditTrail:
         return Head(made[-1].seq, made[-1].hash) if made else head
 
     async def known(self, events: Collection[str]) -> Collection[str]:
-        """Those of these rows that are there. Raises `ProviderError`."""
+        """Those of these rows that are there, or are on their way there. Raises `ProviderError`."""
+        await self._writers_done()
         async with self._database.reading() as connection:
             return await _there(connection, log.c.event, events)
 
@@ -92,11 +93,21 @@ class AuditTrail:
         return rows[::-1] if newest else rows
 
     async def open_intents(self, actors: str) -> Sequence[AuditRow]:
-        """Those of actors whose name begins so that nothing settles, the oldest thousand. Raises `ProviderError`."""
+        """As `unsettled`, those included that a process which has ended sent off before it did."""
+        await self._writers_done()
+        return await self.unsettled(actors)
+
+    async def unsettled(self, actors: str) -> Sequence[AuditRow]:
+        """Intents of actors whose name begins so that nothing settles, the oldest thousand. Raises `ProviderError`."""
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         theirs = log.c.actor.startswith(actors, autoescape=True)
         return [row_of(found.texts) for found in await self.find(log.c.outcome == "", theirs, ~is_settled, most=PART)]
+
+    async def _writers_done(self) -> None:
+        """Waits for whoever writes at this moment. A server carries a COMMIT out although nobody waits for its answer any more."""
+        async with self._database.writing():
+            pass
 
     async def verify(self, walk: Walk) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
