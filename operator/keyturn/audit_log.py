@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
-from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.audit import AuditEntry, Findings, Outcome
 
 LOGGER = "keyturn.audit"
 
@@ -24,8 +24,9 @@ class LogAudit:
     async def intend(self, entry: AuditEntry) -> str:
         return self._say("intent", entry)
 
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
-        self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason})
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        told = {} if found is None else {"details": dict(found.details)} | ({} if found.keys is None else {"keys": list(found.keys)})
+        self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason, **told})
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self._say("recorded", entry, outcome=str(outcome), reason=reason)

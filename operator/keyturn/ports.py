@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.audit import AuditEntry, Findings, Outcome
 from keyturn.model.errors import ProviderError
 from keyturn.model.ids import KeyRef, ObjectRef, SecretRef
 from keyturn.model.lease import Lease
@@ -240,8 +240,8 @@ class AuditLog(Protocol):
     async def intend(self, entry: AuditEntry) -> str:
         """Records what is about to happen; gives an id. Raises `AuditUnavailable`."""
 
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
-        """Records how it ended."""
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        """Records how it ended, and what was ``found`` by it."""
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         """Records what has no effect outside, such as a denial. Waits for nobody; it is kept until it is written."""

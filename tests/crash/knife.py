@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from keyturn.flow.world import World
-from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.audit import AuditEntry, Findings, Outcome
 from keyturn.model.objects import Managed, ProviderObject
 from keyturn.model.plan import Desired, Leftover, Live
 from keyturn.model.status import ProviderStatus, Status
@@ -110,8 +110,8 @@ class _Audit:
     async def intend(self, entry: AuditEntry) -> str:
         return await self.knife.around(f"intend {entry.action}", lambda: self.inner.intend(entry))
 
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
-        await self.knife.around("settle", lambda: self.inner.settle(intent, outcome, reason))
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        await self.knife.around("settle", lambda: self.inner.settle(intent, outcome, reason, found))
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self.inner.record(entry, outcome, reason)

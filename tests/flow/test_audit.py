@@ -129,7 +129,7 @@ async def test_an_audit_outage_does_not_touch_objects_without_a_pending_change(s
 
 
 @pytest.mark.parametrize(
-    ("after", "outcome"), [(False, Outcome.FAILURE), (True, Outcome.UNKNOWN)], ids=["refused by the server", "answer lost"]
+    ("after", "outcome"), [(False, Outcome.DENIED), (True, Outcome.UNKNOWN)], ids=["refused by the server", "answer lost"]
 )
 @staged
 async def test_a_failed_effect_is_settled_as_what_is_known_of_it(stage: Stage, outcome: Outcome, *, after: bool) -> None:

@@ -236,7 +236,7 @@ async def test_the_trail_tells_of_the_survey_and_of_what_was_read(stage: Stage) 
     assert told == [
         ("provider.list", str(COUNT), Outcome.SUCCESS),
         ("provider.read", "1", Outcome.SUCCESS),
-        ("provider.list", str(COUNT), Outcome.FAILURE),
+        ("provider.list", str(COUNT), Outcome.DENIED),
         ("provider.read", str(COUNT), Outcome.SUCCESS),
     ]
     assert stage.audit.open_intents == []

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
+from keyturn.model.audit import AuditEntry, AuditRow, Findings, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Invalid, KeyturnError
 from keyturn.ports import Clock
 
@@ -96,9 +96,10 @@ class AuditQueue:
         self._intents[row.event] = entry
         return row.event
 
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
         if (entry := self._intents.pop(intent, None)) is not None:
-            self._put(_Waiting(self._row(entry, settles=intent, outcome=outcome, reason=reason)))
+            told = found.of(entry) if found else entry
+            self._put(_Waiting(self._row(told, settles=intent, outcome=outcome, reason=reason)))
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self._put(_Waiting(self._row(entry, outcome=outcome, reason=reason)))

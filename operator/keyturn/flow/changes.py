@@ -3,13 +3,13 @@
 Gives no value and wakes nobody. It never concludes from a survey that something is gone or has changed: that is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keyturn.decide.refresh import Mode, Surveys, cheapest, is_surveyable
 from keyturn.flow.audit import audited
-from keyturn.flow.shelf import Shelf
-from keyturn.model.audit import AuditEntry
+from keyturn.flow.passes import listing, tell_survey
+from keyturn.flow.shelf import Held, Shelf
 from keyturn.model.errors import AuditUnavailable, ProviderError, Unread
 from keyturn.model.material import Cap, SourceRef, Survey
 from keyturn.ports import AuditLog, Clock, Surveyor
@@ -35,7 +35,7 @@ class Changes:
         if cheapest(len(known), surveys, now) is Mode.READ:
             return due
         try:
-            survey = await self._survey(shelf, provider, tuple(known))
+            survey = await self._survey(shelf, provider, known)
         except ProviderError:
             # Not swallowed: all is read instead, and whoever wants it meets what is wrong there.
             shelf.surveys[intervals] = surveys.fail(now)
@@ -50,11 +50,13 @@ class Changes:
             shelf.last_good = self.clock.now()
         return [ref for ref in due if ref not in vouched]
 
-    async def _survey(self, shelf: Shelf, provider: Surveyor, refs: Sequence[SourceRef]) -> Survey:
-        who = str(shelf.object.ref)
-        entry = AuditEntry("provider.list", who, who, "refresh", tuple(map(str, refs[:100])), {"count": str(len(refs))})
+    async def _survey(self, shelf: Shelf, provider: Surveyor, known: Mapping[SourceRef, Held]) -> Survey:
+        refs = tuple(known)
         try:
-            async with audited(self.audit, entry):
-                return await provider.survey(refs)
+            async with audited(self.audit, listing(shelf.object.ref, refs)) as result:
+                survey = await provider.survey(refs)
+                unchanged = sum(survey.fingerprints.get(ref) == each.fingerprint for ref, each in known.items())
+                tell_survey(result, refs, survey, unchanged)
+                return survey
         except AuditUnavailable as refusal:
             raise Unread(str(refusal)) from refusal

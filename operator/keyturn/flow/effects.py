@@ -2,7 +2,9 @@
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from typing import Final
 
+from keyturn.decide.story import marks_of, replaced, taken_away, written
 from keyturn.flow.audit import Result, audited
 from keyturn.flow.phases import awaited
 from keyturn.flow.world import World
@@ -13,6 +15,9 @@ from keyturn.model.lease import MARGIN_S
 from keyturn.model.objects import Managed
 from keyturn.model.plan import Action, Desired, Live, Plan
 from keyturn.model.status import timestamp
+
+TYPE_CHANGE: Final = "TypeChange"
+"""The reason of a change that the API server refused because a Secret keeps its type: it is replaced then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +44,57 @@ async def perform(plan: Plan, managed: Managed, world: World) -> Done:
         case Plan(Action.CHANGE | Action.ADOPT, Desired() as desired, Live() as live):
             done = await _change(plan, desired, live, managed, world)
         case Plan(Action.DELETE, _, Live() as live):
-            await _delete("secret.delete", live, managed, world)
+            await _delete("secret.delete", live, "all its sources are gone", managed, world)
             done = Done(plan, None)
         case _:
             done = Done(plan, plan.live)
     if plan.retire is not None:
-        await _delete("secret.retire", plan.retire, managed, world)
+        await _delete("secret.retire", plan.retire, "target.name is another one", managed, world)
+    _remember(done, managed, world)
     return done
 
 
+def _remember(done: Done, managed: Managed, world: World) -> None:
+    """What stands now, so that the next change can be told key by key."""
+    desired = done.plan.desired
+    world.memory(managed.ref, managed.uid).marks = marks_of(desired.data, world.mark_key) if desired is not None else None
+
+
 async def _create(plan: Plan, desired: Desired, managed: Managed, world: World) -> Live:
-    async with _effect(_entry(f"secret.{plan.action}", desired, managed), world):
+    async with _effect(_entry(plan, desired, managed, world), world) as result:
         live = await world.writer.create(desired, timestamp(world.clock.now()))
+        result.details = {"target_uid": live.uid}
     world.telemetry.wrote("secret-create")
     return live
 
 
 async def _change(plan: Plan, desired: Desired, live: Live, managed: Managed, world: World) -> Done:
     changed_at = _last_change(desired, live, managed) or timestamp(world.clock.now())
-    async with _effect(_entry(f"secret.{plan.action}", desired, managed, removed=plan.once_ours.data), world):
+    async with _effect(_entry(plan, desired, managed, world), world) as result:
+        after: Live | None
         try:
             after = await world.writer.apply(desired, live, changed_at)
         except Unprocessable as refusal:
             # With another cause beside it, a Secret of the new type would be refused as well, and the old one be lost.
             if refusal.causes != ("type",):
                 raise
-            return Done(plan, await _replace(desired, live, managed, world), is_type_change=True)
-        world.telemetry.wrote("secret-apply")
-        left = plan.once_ours.standing_in(after)
-        if left or (desired.owner is None and any(o.uid == managed.uid for o in after.owners)):
-            keep = None if desired.owner is not None else {o.uid for o in after.owners if o.uid != managed.uid}
-            after = await world.writer.strip(after, left, keep)
-            world.telemetry.wrote("secret-strip")
+            result.reason, after = TYPE_CHANGE, None
+        else:
+            after = await _stripped(plan, desired, after, managed, world)
+    if after is None:
+        return Done(plan, await _replace(desired, live, managed, world), is_type_change=True)
     return Done(plan, after)
+
+
+async def _stripped(plan: Plan, desired: Desired, after: Live, managed: Managed, world: World) -> Live:
+    """What we once wrote and no longer want goes; the intent of the change named it."""
+    world.telemetry.wrote("secret-apply")
+    left = plan.once_ours.standing_in(after)
+    if left or (desired.owner is None and any(o.uid == managed.uid for o in after.owners)):
+        keep = None if desired.owner is not None else {o.uid for o in after.owners if o.uid != managed.uid}
+        after = await world.writer.strip(after, left, keep)
+        world.telemetry.wrote("secret-strip")
+    return after
 
 
 def _last_change(desired: Desired, live: Live, managed: Managed) -> str:
@@ -92,17 +115,19 @@ async def _replace(desired: Desired, live: Live, managed: Managed, world: World)
     if not await world.objects.is_alive(managed.ref, managed.uid):
         raise Vanished(f"{managed.ref} is being deleted")
     await world.writer.rehearse(desired)
-    # Whoever loses the lease in between leaves no Secret there until the next leader comes to it. It cannot be shut out,
-    # since the API server has no "replace": but no delete begins with too little of the lease left for the create.
-    world.fence.check(for_s=MARGIN_S)
-    await world.writer.delete(live)
-    created = await world.writer.create(desired, timestamp(world.clock.now()))
+    async with _effect(replaced(desired, live, managed), world) as result:
+        # Whoever loses the lease in between leaves no Secret there until the next leader comes to it. It cannot be shut out,
+        # since the API server has no "replace": but no delete begins with too little of the lease left for the create.
+        world.fence.check(for_s=MARGIN_S)
+        await world.writer.delete(live)
+        created = await world.writer.create(desired, timestamp(world.clock.now()))
+        result.details = {"made_uid": created.uid}
     world.telemetry.wrote("secret-replace")
     return created
 
 
-async def _delete(action: str, live: Live, managed: Managed, world: World) -> None:
-    async with _effect(AuditEntry(action, str(managed.ref), str(live.ref), details={"uid": live.uid}), world):
+async def _delete(action: str, live: Live, cause: str, managed: Managed, world: World) -> None:
+    async with _effect(taken_away(action, live, managed, cause), world):
         await world.writer.delete(live)
     world.telemetry.wrote("secret-delete")
 
@@ -113,6 +138,6 @@ def _effect(entry: AuditEntry, world: World) -> AbstractAsyncContextManager[Resu
     return audited(world.audit, entry)
 
 
-def _entry(action: str, desired: Desired, managed: Managed, removed: frozenset[str] = frozenset()) -> AuditEntry:
-    details = {"revision": desired.revision, "uid": managed.uid, **({"removed": ",".join(sorted(removed))} if removed else {})}
-    return AuditEntry(action, str(managed.ref), str(desired.ref), keys=tuple(sorted(desired.data)), details=details)
+def _entry(plan: Plan, desired: Desired, managed: Managed, world: World) -> AuditEntry:
+    before = world.memory(managed.ref, managed.uid).marks
+    return written(plan, desired, managed, before, marks_of(desired.data, world.mark_key))

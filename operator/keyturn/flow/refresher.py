@@ -14,10 +14,10 @@ from keyturn.decide.refresh import FULL_READ_S, next_pass
 from keyturn.flow.audit import audited
 from keyturn.flow.changes import Changes
 from keyturn.flow.load import Load
+from keyturn.flow.passes import reading, tell_read
 from keyturn.flow.shelf import Answer, Held, Shelf, is_fresh, mark_of
 from keyturn.flow.slots import sleep_until
 from keyturn.flow.space import CACHE_BYTES, Space
-from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, ClusterConflict, KeyturnError, NotLeading, ProviderError, Rejected, Unavailable, Unread
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
@@ -100,7 +100,7 @@ class Refresher:
     ) -> Mapping[SourceRef, Answer]:
         now = shelf.drawn_at = self._clock.now().timestamp()
         missing = [ref for ref in refs if not is_fresh(shelf.held.get(ref), now, max_age_s)]
-        fresh = await self._read(shelf, missing, str(who), load) if missing else {}
+        fresh = await self._read(shelf, missing, who, load) if missing else {}
         found: dict[SourceRef, Answer] = {}
         for ref in refs:
             held = shelf.held.get(ref)
@@ -207,7 +207,7 @@ class Refresher:
         due = [ref for ref, whos in shelf.wants.items() if not intervals.isdisjoint(whos.values())]
         try:
             if left := await self._changes.unvouched(shelf, due, intervals):
-                await self._read(shelf, left, "refresh")
+                await self._read(shelf, left)
             elif self._shelves.get(shelf.object.ref) is shelf:
                 self._let_pass(shelf, self._clock.now().timestamp())
         except KeyturnError:
@@ -220,26 +220,26 @@ class Refresher:
                 self._wake(who)
         return any(isinstance(held.answer, Unavailable) for ref in due if (held := shelf.held.get(ref)))
 
-    async def _read(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str, load: Load | None = None) -> Mapping[SourceRef, Answer]:
+    async def _read(
+        self, shelf: Shelf, refs: Sequence[SourceRef], who: ObjectRef | None = None, load: Load | None = None
+    ) -> Mapping[SourceRef, Answer]:
         """Reads piece by piece where values are large; without a ``load`` nobody here needs them, and what was held is let go."""
         found: dict[SourceRef, Answer] = {}
         while refs:
-            answers = await self._read_some(shelf, refs, trigger)
+            answers = await self._read_some(shelf, refs, who)
             refs = [ref for ref in refs if ref not in answers]
             if load is not None:
                 load.add(answers.values())
                 found.update(answers)
         return found
 
-    async def _read_some(self, shelf: Shelf, refs: Sequence[SourceRef], trigger: str) -> Mapping[SourceRef, Answer]:
-        entry = AuditEntry(
-            "provider.read", str(shelf.object.ref), str(shelf.object.ref), trigger, tuple(map(str, refs[:100])), {"count": str(len(refs))}
-        )
+    async def _read_some(self, shelf: Shelf, refs: Sequence[SourceRef], who: ObjectRef | None) -> Mapping[SourceRef, Answer]:
+        """For ``who``, or for all who want a refresh."""
         try:
-            async with audited(self._audit, entry) as result:
+            async with audited(self._audit, reading(shelf.object.ref, refs, who)) as result:
                 answers = await shelf.provider.get_many(refs)
-                failures = [answer.reason for answer in answers.values() if isinstance(answer, ProviderError)]
-                result.reason = failures[0] if failures and len(failures) == len(answers) else ""
+                marks = {ref: mark_of(answer, self._mark_key) for ref, answer in answers.items()}
+                tell_read(result, refs, answers, None if who else shelf.moved(answers, marks))
         except AuditUnavailable as refusal:
             raise Unread(str(refusal)) from refusal
         now = self._clock.now()
@@ -247,7 +247,7 @@ class Refresher:
             shelf.last_good = now
         if self._shelves.get(shelf.object.ref) is shelf:
             for ref, answer in answers.items():
-                self._hold(shelf, ref, answer, now.timestamp())
+                self._hold(shelf, ref, answer, marks[ref], now.timestamp())
             self._let_pass(shelf, now.timestamp())
         self._note_turn(shelf, answers.values())
         return answers
@@ -256,14 +256,14 @@ class Refresher:
         if self.is_open(shelf) and shelf.is_turned_by(answers):
             self.on_turn(shelf.object.ref, bool(shelf.is_answering))
 
-    def _hold(self, shelf: Shelf, ref: SourceRef, answer: Answer, at: float) -> None:
+    def _hold(self, shelf: Shelf, ref: SourceRef, answer: Answer, mark: bytes, at: float) -> None:
         if ref not in shelf.wants:
             if isinstance(answer, ProviderError):
                 return
             # To the end: the oldest stay in front.
             shelf.passing.pop(ref, None)
             shelf.passing[ref] = at
-        shelf.held[ref] = Held(mark_of(answer, self._mark_key), at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
+        shelf.held[ref] = Held(mark, at, answer, answer.fingerprint if isinstance(answer, Value) else "", at)
         place = (shelf.object.ref, ref)
         self._space.give_back(place)
         for provider_ref, source in self._space.take(place, len(answer.data)) if isinstance(answer, Value) else ():

@@ -9,6 +9,7 @@ from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
 from keyturn.decide.diff import is_as_written
 from keyturn.decide.judge import Judgement, delay_s, is_moved, judge
+from keyturn.decide.story import trigger_of
 from keyturn.flow.audit import attempt
 from keyturn.flow.phases import awaited
 from keyturn.flow.steps import providers_of
@@ -35,7 +36,7 @@ async def settle(ref: ObjectRef, world: World) -> None:
         return world.refresher.forget(ref)
     memory, began = world.memory(ref, managed.uid), time.monotonic()
     try:
-        with attempt():
+        with attempt(trigger_of(managed, is_dirty=memory.is_dirty, attempts=memory.attempts)):
             status = await take_turn(managed, memory, world)
     except NotLeading:
         raise

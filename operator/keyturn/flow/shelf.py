@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -124,6 +124,11 @@ class Shelf:
         held = self.held.get(ref)
         if held is not None and who in self.wants.get(ref, ()):
             self.drawn.setdefault(ref, {})[who] = held.mark
+
+    def moved(self, answers: Mapping[SourceRef, Answer], marks: Mapping[SourceRef, bytes]) -> list[SourceRef]:
+        """Which of these values are others than those that were read before, as far as they were."""
+        values = (ref for ref, answer in answers.items() if isinstance(answer, Value))
+        return [ref for ref in values if (held := self.held.get(ref)) is not None and held.mark != marks[ref]]
 
     def behind(self, ref: SourceRef) -> list[ObjectRef]:
         """Whoever wants it and drew something else last; all where nothing is held."""

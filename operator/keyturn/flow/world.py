@@ -1,12 +1,15 @@
 """All that a sync needs from outside, in one place, and what the running process remembers of each object."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from keyturn.decide.admit import Limits
 from keyturn.decide.fingerprint import FingerprintKey
 from keyturn.decide.judge import Patience, Record
+from keyturn.decide.story import Marks
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.workqueue import WorkQueue
 from keyturn.model.errors import FingerprintKeyChanged
@@ -16,7 +19,11 @@ from keyturn.ports import AuditLog, Clock, EventStream, Fence, Objects, SecretRe
 
 @dataclass(slots=True)
 class Memory:
-    """What is remembered of one object between two syncs; lost at a restart, and nothing wrong comes of that."""
+    """What is remembered of one object between two syncs; lost at a restart, and nothing wrong comes of that.
+
+    ``marks`` are of the values that the Secret holds, where this process wrote or saw them; ``denied`` is what the audit trail was told
+    last of why it may not have what it asks for.
+    """
 
     uid: str
     is_dirty: bool = False
@@ -27,6 +34,8 @@ class Memory:
     told: str = ""
     unsaid: int = 0
     takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
+    marks: Marks | None = None
+    denied: str = ""
 
     def note_success(self) -> None:
         """``is_dirty`` stays: it may tell of what changed while the work was done."""
@@ -82,6 +91,7 @@ class World:
     controller_class: str = ""
     cluster_id: Callable[[], str] = lambda: ""
     fingerprint: KeyHolder = field(default_factory=KeyHolder)
+    mark_key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     memories: dict[ObjectRef, Memory] = field(default_factory=dict)
 
     def memory(self, ref: ObjectRef, uid: str) -> Memory:

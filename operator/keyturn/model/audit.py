@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -40,6 +40,18 @@ class AuditEntry:
     keys: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     attempt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of an effect only after it: ``details`` beside those of the intent, and ``keys`` in place of its, where given."""
+
+    details: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] | None = None
+
+    def of(self, entry: AuditEntry) -> AuditEntry:
+        """The entry as its settlement tells it."""
+        return replace(entry, keys=entry.keys if self.keys is None else self.keys, details={**entry.details, **self.details})
 
 
 @dataclass(frozen=True, slots=True)

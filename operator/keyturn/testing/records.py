@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.audit import AuditEntry, Findings, Outcome
 from keyturn.model.errors import AuditUnavailable
 from keyturn.model.ids import ObjectRef
 from keyturn.model.objects import Managed, ProviderObject
@@ -56,8 +56,9 @@ class RecordingAudit:
         self.entries.append((entry, None, ""))
         return str(len(self.entries) - 1)
 
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
         entry, before, _ = self.entries[int(intent)]
+        entry = found.of(entry) if found else entry
         assert before is None, f"{entry.action} was settled twice"
         self.tape.note("settle", f"{entry.action} {outcome}")
         self.entries[int(intent)] = (entry, outcome, reason)
