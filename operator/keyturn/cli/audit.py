@@ -13,7 +13,7 @@ from keyturn.cli.audit_door import Anchor, Time, given_keys, opened_trail
 from keyturn.cli.audit_verify import verify
 from keyturn.cli.needs import need
 from keyturn.decide.auditrow import Texts, row_of
-from keyturn.model.audit import AuditRow, Chained, Head, Outcome
+from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Outcome
 
 
 @click.group()
@@ -52,7 +52,7 @@ def acknowledge_loss(*, anchor: Head) -> None:
 
 
 async def _acknowledge(anchor: Head) -> str:
-    from keyturn.store.audit import ACCEPTED, trail_of
+    from keyturn.store.audit import trail_of
 
     async with opened_trail() as (database, unsealed):
         holder = await given_keys(database)

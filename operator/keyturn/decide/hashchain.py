@@ -3,17 +3,18 @@
     hash = SHA-256(0x01 ‖ hash of the row before ‖ entry)
 
 Whoever has the rows can follow it, and needs no secret. A seal, which needs a key, stands on the last row of each batch: whoever has
-the database alone could else make a new chain from any row on.
+the database alone could else make a new chain from any row on. Pins are ends that were signed, as checkpoints tell.
 """
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from keyturn.decide.auditrow import canonical, texts_of
-from keyturn.model.audit import AuditRow, Chained, Head
+from keyturn.decide.auditrow import canonical, row_of, texts_of
+from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
 
 START: Final = Head(0, bytes(32))
@@ -34,6 +35,21 @@ class Break:
 
     def __str__(self) -> str:
         return f"row {self.seq}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """An end of the chain that somebody signed, and when; ``whose`` says for people where that stands."""
+
+    head: Head
+    at: datetime
+    whose: str
+
+
+def covers(loss: AuditRow, lost: Head, signed: datetime) -> bool:
+    """Whether who wrote this row accepted that this end, signed at that time, is lost."""
+    end = Head.parse(loss.target)
+    return end is not None and (end == lost or (end.seq >= lost.seq and loss.at >= signed))
 
 
 def linked(before: bytes, entry: bytes) -> bytes:
@@ -66,6 +82,7 @@ class Walk:
     """Follows the chain row by row. ``key_of`` has the keys of seals that are at hand; ``sealed_to`` is the last row under a good one.
 
     ``anchor`` is an end that was kept elsewhere, which has to be on the way. ``unchecked`` counts seals whose key is not at hand.
+    ``pins`` have to be on the way too, unless somebody accepted that those rows are lost; ``signed_to`` is the last that was.
     """
 
     key_of: Seal
@@ -73,6 +90,11 @@ class Walk:
     at: Head = START
     sealed_to: int = 0
     unchecked: int = 0
+    pins: Mapping[int, Sequence[Pin]] = field(default_factory=dict)
+    signed_to: int = 0
+    losses: list[tuple[int, AuditRow]] = field(default_factory=list)
+    """Rows by which somebody accepted a loss, with their numbers."""
+    _missed: list[Pin] = field(default_factory=list)
 
     def follow(self, rows: Sequence[Chained]) -> Break | None:
         """What is wrong with the first row that is not as it was written; None while all are."""
@@ -82,7 +104,23 @@ class Walk:
         """What is wrong with the end of what was followed."""
         if self.anchor is not None and self.at.seq < self.anchor.seq:
             return Break(self.at.seq + 1, f"is missing, with all up to row {self.anchor.seq} that the anchor knows")
+        beyond = [pin for seq, pins in self.pins.items() if seq > self.at.seq for pin in pins]
+        for pin in sorted((*self._missed, *beyond), key=lambda pin: pin.head.seq):
+            if not self.is_accepted(pin):
+                return self._missing(pin)
         return None
+
+    def is_accepted(self, pin: Pin) -> bool:
+        """Whether somebody accepted after it was signed that rows up to there are lost.
+
+        Only what was signed itself counts of that: else whoever has the database could write it.
+        """
+        return any(covers(row, pin.head, pin.at) for seq, row in self.losses if seq <= self.signed_to)
+
+    def _missing(self, pin: Pin) -> Break:
+        if pin.head.seq > self.at.seq:
+            return Break(self.at.seq + 1, f"is missing, with all up to row {pin.head.seq} that {pin.whose} was signed of")
+        return Break(pin.head.seq, f"it is not the one that {pin.whose} was signed of: the chain was made anew")
 
     def _breaks(self, rows: Sequence[Chained]) -> Iterator[Break]:
         for found in rows:
@@ -97,6 +135,16 @@ class Walk:
                 yield Break(found.seq, "it is not the one that the anchor was taken of: the chain was made anew")
             if found.seal is not None and (problem := self._look_at_seal(found)):
                 yield problem
+            if found.seq in self.pins:
+                self._look_at_pins(found.seq)
+            if found.texts["action"] == ACCEPTED:
+                self.losses.append((found.seq, row_of(found.texts)))
+
+    def _look_at_pins(self, seq: int) -> None:
+        missed = [pin for pin in self.pins[seq] if pin.head != self.at]
+        self._missed += missed
+        if len(missed) < len(self.pins[seq]):
+            self.signed_to = seq
 
     def _look_at_seal(self, found: Chained) -> Break | None:
         key = self.key_of(found.seal_key)

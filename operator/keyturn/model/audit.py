@@ -42,6 +42,10 @@ class AuditEntry:
     attempt: str = ""
 
 
+ACCEPTED: Final = "audit.acknowledge-loss"
+"""The action of a row by which somebody accepts that those up to its target are lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What is known of an effect only after it: ``details`` beside those of the intent, and ``keys`` in place of its, where given."""

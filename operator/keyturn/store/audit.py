@@ -10,15 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, moment, row_of
 from keyturn.decide.hashchain import START, Walk, chained
-from keyturn.model.audit import AuditRow, Chained, Head
+from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_tables import log
 from keyturn.store.cipher import Purpose
 from keyturn.store.engine import Database
 from keyturn.store.keys import Keyholder
 
-ACCEPTED: Final = "audit.acknowledge-loss"
-"""The action of a row by which somebody accepts that those up to its target are lost."""
 PART: Final = 1000
 """Rows that are read at once."""
 

@@ -38,12 +38,12 @@ log = Table(
 checkpoints = Table(
     "audit_checkpoints",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("at", String, nullable=False),
-    Column("key_id", String, primary_key=True),
+    Column("at", String, primary_key=True),  # no two have one, and later ones have a later: each hangs on the one before it
+    Column("seq", BigInteger, nullable=False),
+    Column("key_id", String, nullable=False),
     Column("note", String, nullable=False),
 )
-"""Ends of the chain under a signature that anybody can check: ``note`` is a signed note of C2SP, and all that counts of its row."""
+"""Ends of the chain under a signature that anybody can check: ``note`` is a signed note of C2SP, and the columns say what it says."""
 
 segments = Table(
     "audit_segments",

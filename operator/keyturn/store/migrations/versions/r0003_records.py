@@ -26,11 +26,11 @@ def upgrade() -> None:
 def _make_marks() -> None:
     op.create_table(
         "audit_checkpoints",
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("key_id", sa.String(), nullable=False),
         sa.Column("note", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", "key_id", name="pk_audit_checkpoints"),
+        sa.PrimaryKeyConstraint("at", name="pk_audit_checkpoints"),
     )
     op.create_table(
         "audit_segments",
@@ -91,7 +91,7 @@ def downgrade() -> None:
 
 def _sqlite(table: str) -> tuple[str, ...]:
     # Without recursive triggers OR REPLACE deletes without a word to the trigger on DELETE: so a row that is there is not let in.
-    key = {"audit_checkpoints": "seq = NEW.seq AND key_id = NEW.key_id", "audit_segments": "first = NEW.first"}.get(table, "id = NEW.id")
+    key = {"audit_checkpoints": "at = NEW.at", "audit_segments": "first = NEW.first"}.get(table, "id = NEW.id")
     refusal = f"BEGIN SELECT RAISE(ABORT, '{table} is only added to'); END"
     return (
         f"CREATE TRIGGER {table}_insert BEFORE INSERT ON {table} WHEN EXISTS (SELECT 1 FROM {table} WHERE {key}) {refusal}",  # noqa: S608  # our own names
