@@ -29,6 +29,7 @@ from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.check import look_again
 from keyturn.flow.leading import Leading
+from keyturn.flow.office import Office
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.steps import providers_of
 from keyturn.flow.workqueue import Lane, WorkQueue
@@ -154,10 +155,10 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     _watch_numbers(metrics, world, watchdog, events, cache.unsynced, audit)
     standing = partial(_standing, cache, settings.controller_class)
     metrics.tally("keyturn_providers", "Provider objects, by type and the reason of their Ready.", ("provider", "reason"), standing)
-    metrics.watch("keyturn_build_info", "1, with the version of this replica.", lambda: 1.0, version=__version__)
     metrics.watch("keyturn_is_leader", "1 while this replica does the work, else 0.", lambda: float(leading.is_leading))
+    office = Office(world, _facts(given), settings.changed)
     made = Engine(
-        settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog
+        settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog, office
     )
     made.closers.append(given.databases.close)
     if given.databases.has_own:
@@ -182,6 +183,12 @@ def _keep_database(databases: LateDatabases, audit: AuditQueue | LogAudit, ident
         engine.closers.insert(0, audit.close)
 
 
+def _facts(given: Given) -> Mapping[str, str]:
+    """What the audit trail is told of a start, beside the names of its settings."""
+    default = given.default
+    return {"version": __version__, "default": default.word, "default_open_to": ", ".join(sorted(default.namespaces)) or "nobody"}
+
+
 def _reach(settings: Settings) -> Reach:
     return Reach(env_prefixes=settings.env_prefixes, file_roots=settings.file_roots)
 
@@ -204,6 +211,7 @@ def _watch_numbers(
     metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced, audit: AuditQueue | LogAudit
 ) -> None:
     """Numbers that are read where they stand. Read in the health server's threads."""
+    metrics.watch("keyturn_build_info", "1, with the version of this replica.", lambda: 1.0, version=__version__)
     for lane in Lane:
         depth = partial(world.queue.depth, lane)
         metrics.watch("keyturn_queue_depth", "Objects that wait in a lane of the queue.", depth, lane=lane.name.lower())

@@ -12,6 +12,7 @@ import kopf
 from keyturn import __version__
 from keyturn.decide.fingerprint import is_key_changed
 from keyturn.flow.leading import Leading, begin_term, end_term
+from keyturn.flow.office import Office
 from keyturn.flow.workers import work
 from keyturn.flow.world import World
 from keyturn.handlers import objects, startup
@@ -64,6 +65,7 @@ class Engine:
     metrics: Metrics
     watches: list[MetadataWatch]
     watchdog: Watchdog
+    office: Office
     take_signals: Callable[[], None] = lambda: None
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     duties: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Engine:
                 if error is not None or task.get_name() != WARM_UP:
                     stop.cancel()
                     log.error("%s ended", task.get_name(), exc_info=error)
+                    self.office.end(f"{task.get_name()} ended")
                     raise Ended(f"{task.get_name()} ended: {_cause(error)}") from error
 
     async def _listen(self, stop: asyncio.Event) -> None:
@@ -153,8 +156,10 @@ class Engine:
         if is_leading:
             for tell in self.on_term:
                 tell(self.leading.anchor)
+            self.office.begin(self.leading.epoch, self.leading.anchor)
             begin_term(self.world, [ref for kind in self.kinds for ref in self.cache.refs(kind)])
         else:
+            self.office.leave()
             end_term(self.world)
 
     async def _warm_up(self) -> None:
@@ -244,6 +249,7 @@ class Engine:
                 log.warning("CRDOutdated: the CRD of %s is not of this version; kubectl apply -k crds", kind.plural)
 
     async def _close(self) -> None:
+        self.office.end()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -1,6 +1,6 @@
 """What can be set: one frozen noun, made by the command line from flags and their ``KEYTURN_…`` twins."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from keyturn.decide.address import PRIVATE, PUBLIC
 from keyturn.decide.refresh import FULL_READ_S
@@ -47,6 +47,12 @@ class Settings:
     def terms(self) -> Terms:
         """The times of the lease. Raises ValueError where they contradict."""
         return Terms(self.lease_duration_s, self.lease_renew_deadline_s, self.lease_retry_s)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of those that are not the default."""
+        default = Settings()
+        return tuple(each.name for each in fields(self) if getattr(self, each.name) != getattr(default, each.name))
 
     @property
     def is_cluster_wide(self) -> bool:

@@ -8,6 +8,7 @@ from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
 from keyturn.decide.judge import delay_s, text_of
 from keyturn.flow.audit import audited
+from keyturn.flow.notes import note_denial, note_spec
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
@@ -35,6 +36,7 @@ async def check(ref: ObjectRef, world: World) -> None:
         return None
     memory, now = world.memory(ref, provider.uid), world.clock.now()
     memory.is_dirty = False
+    note_spec(provider, memory, world)
     try:
         caps = await _log_in(provider, world)
     except NotLeading:
@@ -43,6 +45,7 @@ async def check(ref: ObjectRef, world: World) -> None:
         return world.queue.add_after(ref, 0.0, Lane.ROUTINE)
     except KeyturnError as error:
         memory.note_failure(error.reason, now)
+        note_denial(provider, error, memory, world)
         # Where the table waits for an event, there is none for a provider: it comes back in its turn.
         delay = delay_s(error.reason, memory.attempts, world.entropy()) or world.patience.check_period_s
         delay = max(delay, getattr(error, "retry_after", None) or 0.0)

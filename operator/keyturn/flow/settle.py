@@ -11,6 +11,7 @@ from keyturn.decide.diff import is_as_written
 from keyturn.decide.judge import Judgement, delay_s, is_moved, judge
 from keyturn.decide.story import trigger_of
 from keyturn.flow.audit import attempt
+from keyturn.flow.notes import note_denial
 from keyturn.flow.phases import awaited
 from keyturn.flow.steps import providers_of
 from keyturn.flow.turn import take_turn
@@ -35,18 +36,22 @@ async def settle(ref: ObjectRef, world: World) -> None:
         # Deletion is the garbage collector's work alone, and other classes have an operator of their own.
         return world.refresher.forget(ref)
     memory, began = world.memory(ref, managed.uid), time.monotonic()
+    with attempt(trigger_of(managed, is_dirty=memory.is_dirty, attempts=memory.attempts)):
+        outcome = await _try(managed, memory, world)
+    world.telemetry.synced(outcome, time.monotonic() - began)
+    return None
+
+
+async def _try(managed: Managed, memory: Memory, world: World) -> str:
+    """Does it and says so; the reason that it ends with."""
     try:
-        with attempt(trigger_of(managed, is_dirty=memory.is_dirty, attempts=memory.attempts)):
-            status = await take_turn(managed, memory, world)
+        status = await take_turn(managed, memory, world)
     except NotLeading:
         raise
     except KeyturnError as error:
-        outcome = await _failed(error, managed, memory, world)
-    else:
-        outcome = status.conditions[0].reason if status.conditions else "Progressing"
-        await _write(managed, status, memory, world)
-    world.telemetry.synced(outcome, time.monotonic() - began)
-    return None
+        return await _failed(error, managed, memory, world)
+    await _write(managed, status, memory, world)
+    return status.conditions[0].reason if status.conditions else "Progressing"
 
 
 async def _failed(error: KeyturnError, managed: Managed, memory: Memory, world: World) -> str:
@@ -61,6 +66,7 @@ async def _failed(error: KeyturnError, managed: Managed, memory: Memory, world: 
     log.log(level, "not synced: %s", error, extra={"object": str(managed.ref), "reason": error.reason, "retry_s": verdict.delay_s})
     if verdict.delay_s is not None:
         world.queue.add_after(managed.ref, verdict.delay_s, Lane.URGENT if isinstance(error, ClusterError) else Lane.ROUTINE)
+    note_denial(managed, error, memory, world, verdict.reason)
     await _say(verdict, managed, memory, world)
     return verdict.reason or error.reason
 

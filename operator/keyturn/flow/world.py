@@ -22,7 +22,7 @@ class Memory:
     """What is remembered of one object between two syncs; lost at a restart, and nothing wrong comes of that.
 
     ``marks`` are of the values that the Secret holds, where this process wrote or saw them; ``denied`` is what the audit trail was told
-    last of why it may not have what it asks for.
+    last of why it may not have what it asks for, and ``generation`` of which spec of a provider.
     """
 
     uid: str
@@ -36,11 +36,12 @@ class Memory:
     takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
     marks: Marks | None = None
     denied: str = ""
+    generation: int = -1
 
     def note_success(self) -> None:
         """``is_dirty`` stays: it may tell of what changed while the work was done."""
         self.must_look = False
-        self.attempts, self.failing_reason, self.failing_since, self.told = 0, "", None, ""
+        self.attempts, self.failing_reason, self.failing_since, self.told, self.denied = 0, "", None, "", ""
 
     def note_failure(self, reason: str, now: datetime) -> None:
         if reason != self.failing_reason:

@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from keyturn.decide.admit import is_of_class
 from keyturn.flow.check import wake_users
+from keyturn.flow.notes import note_end
+from keyturn.flow.steps import providers_of
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.kube.client import decode
 from keyturn.kube.metadata import Metadata
 from keyturn.kube.objects import ObjectCache, is_echo, managed_from, path_of, provider_from
 from keyturn.kube.watch import Key
-from keyturn.model.errors import ClusterError, ObjectGone
+from keyturn.model.errors import ClusterError, ObjectGone, Rejected
 from keyturn.model.ids import Kind, ObjectRef, SecretRef
 from keyturn.model.objects import Cached, Managed
 
@@ -70,6 +73,8 @@ class News:
         found = self.cache.held(ref)
         if not self.cache.remove(ref, uid):
             return
+        if found is not None and self._is_ours(found):
+            note_end(found, self.world)
         self.world.forget(ref)
         if isinstance(found, Managed):
             # Whoever waited for the same Secret may have it now.
@@ -79,6 +84,11 @@ class News:
             return
         self.world.refresher.close_shelf(ref)
         wake_users(ref, self.world)
+
+    def _is_ours(self, found: Cached) -> bool:
+        if isinstance(found, Managed):
+            return is_of_class(providers_of(found, self.world), self.world.controller_class)
+        return isinstance(found.order, Rejected) or is_of_class((found.order,), self.world.controller_class)
 
     def secret_changed(self, target: SecretRef) -> None:
         """A Secret with our label changed or went."""

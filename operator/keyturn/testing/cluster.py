@@ -42,6 +42,7 @@ class FakeCluster:
     fence: FakeFence = field(default_factory=FakeFence)
     secrets: dict[SecretRef, FakeSecret] = field(default_factory=dict)
     objects: dict[ObjectRef, Cached] = field(default_factory=dict)
+    gone: dict[ObjectRef, Cached] = field(default_factory=dict)
     namespaces: dict[str, Mapping[str, str]] = field(default_factory=dict)
     terminating: set[str] = field(default_factory=set)
     is_lagging: bool = False
@@ -69,7 +70,7 @@ class FakeCluster:
 
     def remove(self, ref: ObjectRef, *, cascade: str = "background") -> None:
         """Deletes an object; the garbage collector does its part at once, or, with ``orphan``, frees what is owned."""
-        gone = self.objects.pop(ref)
+        gone = self.gone[ref] = self.objects.pop(ref)
         for secret in list(self.secrets.values()):
             if any(o.uid == gone.uid for o in secret.owners):
                 if cascade == "orphan" or len(secret.owners) > 1:

@@ -23,6 +23,7 @@ from keyturn.decide.fingerprint import KEY_BYTES, FingerprintKey
 from keyturn.decide.judge import Patience
 from keyturn.flow.check import look_again, wake_users
 from keyturn.flow.leading import begin_term, end_term, is_default_open
+from keyturn.flow.notes import note_end
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.settle import settle
 from keyturn.flow.space import CACHE_BYTES
@@ -228,6 +229,8 @@ class Stage:
         """What the handlers make of an object's event."""
         found, before = self.cluster.objects.get(ref), self._known.get(ref)
         if found is None:
+            if before is not None:
+                note_end(self.cluster.gone.get(ref, before), self.world)
             self._known.pop(ref, None)
             self.world.forget(ref)
             if isinstance(before, Managed) and before.target is not None:
