@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from keyturn.cli.audit_door import Anchor, Time, given_keys, opened_trail
-from keyturn.cli.audit_verify import verify
+from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
 from keyturn.decide.auditrow import Texts, row_of
 from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Outcome
@@ -22,6 +22,7 @@ def audit() -> None:
 
 
 audit.add_command(verify)
+audit.add_command(key)
 
 
 @audit.command()

@@ -1,7 +1,10 @@
-"""``keyturn audit verify``: whether the trail is as it was written."""
+"""``keyturn audit verify`` and ``keyturn audit key``: whether the trail is as it was written, and by which key that is told."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,36 +14,127 @@ from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
+from keyturn.model.note import VerifierKey
+from keyturn.model.sensitive import Sensitive
+
+if TYPE_CHECKING:
+    from keyturn.store.proof import Proof
+
+_ASK: str = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath='{.data.vkey}'"
 
 
 class AuditTampered(KeyturnError):
     """The trail is not as it was written; the message names the first row that shows it."""
 
 
+class NoAuditKey(KeyturnError):
+    """It was not said by which key checkpoints are to be looked at."""
+
+
 @click.command()
 @click.option("--anchor", type=Anchor(), help="An end that was told before: it has to be on the way, or rows were taken away.")
-def verify(*, anchor: Head | None) -> None:
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="VKEY|FILE",
+    help="The public key of checkpoints, or a file of such; may be given again. Without it, that of AUDIT_SIGNING_KEY.",
+)
+@click.option(
+    "--checkpoint",
+    "kept",
+    multiple=True,
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="A checkpoint that was kept elsewhere, or the ConfigMap in JSON; may be given again.",
+)
+def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...]) -> None:
     """Say whether the trail is as it was written, or which row shows that it is not.
 
-    Needs no secret. With the master keys in SECRET_KEY or SECRET_KEYS_FILE the seals are checked too, which nobody can make
-    who has the database alone. Keep the end that is told where nobody has both: given as --anchor, it proves later that
-    nothing was taken away.
+    Needs no secret: the public key of checkpoints is enough, and checkpoints that were kept where nobody has the database
+    prove that no row up to there was changed since. With the master keys in SECRET_KEY or SECRET_KEYS_FILE the seals are
+    checked too, which nobody can make who has the database alone.
     """
     need("database", "keyturn audit")
-    for line in asyncio.run(_verify(anchor)):
+    for line in asyncio.run(_verify(anchor, keys, kept)):
         click.echo(line)
 
 
-async def _verify(anchor: Head | None) -> Sequence[str]:
-    from keyturn.store.audit import seal_key
+@click.command()
+def key() -> None:
+    """Print the public key of AUDIT_SIGNING_KEY, which `keyturn audit verify --key` takes."""
+    need("database", "keyturn audit")
+    from keyturn.store.audit_keys import take_audit_keys
 
+    signing = take_audit_keys().signing
+    if signing is None:
+        raise NoAuditKey(f"set AUDIT_SIGNING_KEY; the public half of a key that the operator made for itself: {_ASK}")
+    click.echo(str(signing.verifier))
+
+
+async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]) -> Sequence[str]:
+    from keyturn.store.audit import seal_key
+    from keyturn.store.proof import prove
+
+    notes, brought = _notes(kept)
+    known = _known(keys)
     async with opened_trail() as (database, trail):
         holder = await given_keys(database)
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
-        if problem := await trail.verify(walk):
-            raise AuditTampered(f"the audit trail is not as it was written: {problem}")
+        proof = await prove(trail, database, walk, known or brought, notes)
+        if proof.problem:
+            raise AuditTampered(f"the audit trail is not as it was written: {proof.problem}")
         unsettled = len(await trail.unsettled(""))
-    return list(_told(walk, unsettled, has_keys=holder is not None))
+    told = list(_told(walk, unsettled, has_keys=holder is not None))
+    return [*told[:1], *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
+
+
+def _known(given: Sequence[str]) -> Sequence[VerifierKey]:
+    from keyturn.store.audit_keys import take_audit_keys
+    from keyturn.store.signing import verifiers
+
+    found: list[VerifierKey] = []
+    for each in given:
+        path = Path(each)
+        text = path.read_bytes() if "\n" not in each and path.is_file() else each.encode()
+        found += verifiers(Sensitive(text), f"--key {path.name}" if text != each.encode() else "--key")
+    return found or take_audit_keys().public
+
+
+def _notes(kept: Sequence[Path]) -> tuple[Mapping[str, str], Sequence[VerifierKey]]:
+    """Checkpoints by their files, and the keys that came along in a ConfigMap."""
+    notes, brought = {}, []
+    for path in kept:
+        text = path.read_text("utf-8", "replace")
+        if text.lstrip().startswith("{"):
+            data = _data(text, path.name)
+            text = str(data.get("note", ""))
+            brought.append(VerifierKey.parse(str(data.get("vkey", "")), f"vkey in {path.name}"))
+        notes[path.name] = text
+    return notes, brought
+
+
+def _data(text: str, name: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    data = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(data, dict):
+        raise NoAuditKey(f"{name} is neither a checkpoint nor the ConfigMap keyturn-audit-head in JSON")
+    return data
+
+
+def _signed(proof: "Proof", known: Sequence[VerifierKey], brought: Sequence[VerifierKey]) -> Iterator[str]:
+    if known or brought:
+        yield f"signed to row {proof.walk.signed_to}, by {', '.join(str(key) for key in known or brought)}"
+    else:
+        yield f"signatures were not checked: give the public key with --key; {_ASK}"
+    if brought and not known:
+        yield "that key came with the checkpoint itself: it proves only as much as the file; compare it with the one that you know"
+    for name, count in proof.series.unknown.items() if known or brought else ():
+        yield f"{count} checkpoints are signed by {name}, which is not at hand, and so by nobody: give it with --key if it is yours"
+    for each in proof.lost:
+        yield f"rows up to {each.checkpoint.head.seq} of a checkpoint from elsewhere are lost, and that was accepted"
 
 
 def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
