@@ -1,10 +1,12 @@
 """What the commands of ``keyturn audit`` share: the way into the database that DATABASE_URL names, and what they are given."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from keyturn.store.audit import AuditTrail
     from keyturn.store.engine import Database
     from keyturn.store.keys import Keyholder
+
+EVERY_S: Final = 0.2
 
 
 class Anchor(click.ParamType[Head]):
@@ -44,6 +48,34 @@ class Time(click.ParamType[datetime]):
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def database_url() -> Sensitive:
+    """That of DATABASE_URL; empty where it is not set."""
+    return Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
+
+
+def processors() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int], None]]:
+    """Shows a person how many rows were followed; a file or a pipe is told nothing."""
+    is_seen, last = sys.stderr.isatty(), 0.0
+
+    def told(rows: int) -> None:
+        nonlocal last
+        if is_seen and (now := time.monotonic()) > last + EVERY_S:
+            last = now
+            click.echo(f"\r{rows} rows", nl=False, err=True)
+
+    try:
+        yield told
+    finally:
+        if last:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
 @asynccontextmanager
 async def opened_trail() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
     """Raises `KeyturnError` where it is not there, or of another schema."""
@@ -51,8 +83,7 @@ async def opened_trail() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
     from keyturn.store.engine import open_database
     from keyturn.store.schema import check
 
-    url = Sensitive.of(os.environ.get("DATABASE_URL", "").strip())
-    if not url:
+    if not (url := database_url()):
         raise NoDatabase("set DATABASE_URL to the database whose audit trail is meant")
     database = open_database(url)
     if missing := database.missing_file:

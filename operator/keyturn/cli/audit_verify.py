@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keyturn.cli.audit_door import Anchor, given_keys, opened_trail
+from keyturn.cli.audit_door import Anchor, database_url, given_keys, opened_trail, processors, progress
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
@@ -47,7 +47,8 @@ class NoAuditKey(KeyturnError):
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="A checkpoint that was kept elsewhere, or the ConfigMap in JSON; may be given again.",
 )
-def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...]) -> None:
+@click.option("--jobs", type=click.IntRange(1, 64), default=processors, help="Processes that share in a long trail. Default: the CPUs.")
+def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...], jobs: int) -> None:
     """Say whether the trail is as it was written, or which row shows that it is not.
 
     Needs no secret: the public key of checkpoints is enough, and checkpoints that were kept where nobody has the database
@@ -55,7 +56,7 @@ def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...]
     checked too, which nobody can make who has the database alone.
     """
     need("database", "keyturn audit")
-    for line in asyncio.run(_verify(anchor, keys, kept)):
+    for line in asyncio.run(_verify(anchor, keys, kept, jobs)):
         click.echo(line)
 
 
@@ -71,8 +72,9 @@ def key() -> None:
     click.echo(str(signing.verifier))
 
 
-async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]) -> Sequence[str]:
+async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int) -> Sequence[str]:
     from keyturn.store.audit import seal_key
+    from keyturn.store.audit_walk import Pace
     from keyturn.store.proof import prove
 
     notes, brought = _notes(kept)
@@ -80,7 +82,8 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
     async with opened_trail() as (database, trail):
         holder = await given_keys(database)
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
-        proof = await prove(trail, database, walk, known or brought, notes)
+        with progress() as followed:
+            proof = await prove(trail, database, walk, known or brought, notes, Pace(database_url(), jobs, followed))
         if proof.problem:
             raise AuditTampered(f"the audit trail is not as it was written: {proof.problem}")
         unsettled = len(await trail.unsettled(""))

@@ -8,7 +8,7 @@ the database alone could else make a new chain from any row on. Pins are ends th
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -110,6 +110,25 @@ class Walk:
                 return self._missing(pin)
         return None
 
+    def wanted(self, after: int, to: int) -> frozenset[int]:
+        """Numbers of rows of this stretch that `join` has to be told of, beside those under a seal and losses that were accepted."""
+        anchored = (self.anchor.seq,) if self.anchor is not None else ()
+        return frozenset(seq for seq in (*anchored, *self.pins) if after < seq <= to)
+
+    def join(self, found: "Stretch") -> Break | None:
+        """Goes on over a stretch that somebody else has followed; what is wrong with its first bad row."""
+        return next(self._over(found), None)
+
+    def _over(self, stretch: "Stretch") -> Iterator[Break]:
+        if stretch.begin != self.at:
+            yield Break(self.at.seq, "it changed while the trail was followed")
+        for found in stretch.marks:
+            self.at = Head(found.seq, found.hash)
+            yield from self._arrived(found)
+        self.at = stretch.end
+        if stretch.problem is not None:
+            yield stretch.problem
+
     def is_accepted(self, pin: Pin) -> bool:
         """Whether somebody accepted after it was signed that rows up to there are lost.
 
@@ -131,14 +150,18 @@ class Walk:
             if linked(self.at.hash, found.entry) != found.hash:
                 yield Break(found.seq, "it does not follow the row before it: one of them was changed, put in or taken away")
             self.at = Head(found.seq, found.hash)
-            if self.anchor is not None and self.anchor.seq == found.seq and self.anchor != self.at:
-                yield Break(found.seq, "it is not the one that the anchor was taken of: the chain was made anew")
-            if found.seal is not None and (problem := self._look_at_seal(found)):
-                yield problem
-            if found.seq in self.pins:
-                self._look_at_pins(found.seq)
-            if found.texts["action"] == ACCEPTED:
-                self.losses.append((found.seq, row_of(found.texts)))
+            yield from self._arrived(found)
+
+    def _arrived(self, found: Chained) -> Iterator[Break]:
+        """What the row that was come to says about all up to it."""
+        if self.anchor is not None and self.anchor.seq == found.seq and self.anchor != self.at:
+            yield Break(found.seq, "it is not the one that the anchor was taken of: the chain was made anew")
+        if found.seal is not None and (problem := self._look_at_seal(found)):
+            yield problem
+        if found.seq in self.pins:
+            self._look_at_pins(found.seq)
+        if found.texts["action"] == ACCEPTED:
+            self.losses.append((found.seq, row_of(found.texts)))
 
     def _look_at_pins(self, seq: int) -> None:
         missed = [pin for pin in self.pins[seq] if pin.head != self.at]
@@ -155,3 +178,48 @@ class Walk:
             return Break(found.seq, "its seal is not ours: rows were written without the key")
         self.sealed_to = found.seq
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of the chain that somebody followed: where it begins and ends, and the first bad row behind that end.
+
+    ``marks`` are rows that say more than that they follow: under a seal, wanted, or of a loss that was accepted.
+    """
+
+    begin: Head
+    end: Head
+    marks: Sequence[Chained] = ()
+    problem: Break | None = None
+
+    @property
+    def count(self) -> int:
+        """Its rows."""
+        return self.end.seq - self.begin.seq
+
+
+@dataclass(slots=True)
+class Strider:
+    """Follows a stretch for a `Walk` that is elsewhere, as are the keys of its seals."""
+
+    begin: Head
+    wanted: Collection[int] = ()
+    marks: list[Chained] = field(default_factory=list)
+    problem: Break | None = None
+    _walk: Walk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._walk = Walk(lambda _: None, at=self.begin)
+
+    def follow(self, rows: Sequence[Chained]) -> Break | None:
+        """What is wrong with the first row that is not as it was written."""
+        self.problem = self._walk.follow(rows)
+        self.marks += [each for each in rows if each.seq <= self._walk.at.seq and self._says_more(each)]
+        return self.problem
+
+    def _says_more(self, row: Chained) -> bool:
+        return row.seal is not None or row.seq in self.wanted or row.texts["action"] == ACCEPTED
+
+    def told(self) -> Stretch:
+        """What was found."""
+        return Stretch(self.begin, self._walk.at, tuple(self.marks), self.problem)

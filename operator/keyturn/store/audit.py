@@ -12,13 +12,12 @@ from keyturn.decide.auditrow import COLUMNS, moment, row_of
 from keyturn.decide.hashchain import START, Walk, chained
 from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
+from keyturn.store.audit_reading import PART, parts
 from keyturn.store.audit_tables import log
+from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
 from keyturn.store.engine import Database
 from keyturn.store.keys import Keyholder
-
-PART: Final = 1000
-"""Rows that are read at once."""
 
 _ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *(log.c[name] for name in COLUMNS))
 
@@ -77,10 +76,9 @@ class AuditTrail:
         return bool(await self.find(((log.c.seq == anchor.seq) & (log.c.hash == anchor.hash)) | accepted, most=1))
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
-        """All rows behind this number in their order, in parts. Raises `ProviderError`."""
-        while found := await self.find(log.c.seq > after, most=PART):
-            yield found
-            after = found[-1].seq
+        """All rows behind this number in their order, in parts. Raises `NotOurs` at one that is none of ours, and `ProviderError`."""
+        async for part in parts(self._database, after):
+            yield part
 
     async def find(self, *where: ColumnElement[bool], most: int, newest: bool = False) -> Sequence[Chained]:
         """Rows that all of this holds for, in their order: the oldest of them, or the ``newest``."""
@@ -107,12 +105,9 @@ class AuditTrail:
         async with self._database.writing():
             pass
 
-    async def verify(self, walk: Walk) -> str:
+    async def verify(self, walk: Walk, pace: Pace = ALONE) -> str:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
-        async for part in self.rows(walk.at.seq):
-            if problem := await asyncio.to_thread(walk.follow, part):
-                return str(problem)
-        return str(walk.end() or "")
+        return str(await followed(self._database, walk, pace) or "")
 
     async def asked(
         self, limit: int, *, subject: str, actor: str, action: str, attempt: str, since: datetime | None, until: datetime | None

@@ -16,7 +16,8 @@ from keyturn.model.audit import ACCEPTED, Head, Outcome
 from keyturn.model.checkpoint import Checkpoint, CheckpointRow, Signed
 from keyturn.model.errors import KeyturnError
 from keyturn.model.note import NoteRefused, VerifierKey
-from keyturn.store.audit import PART, AuditTrail
+from keyturn.store.audit import AuditTrail
+from keyturn.store.audit_reading import PART
 from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check

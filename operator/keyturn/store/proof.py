@@ -10,6 +10,7 @@ from keyturn.decide.hashchain import Pin, Walk
 from keyturn.model.checkpoint import Signed
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.store.audit import AuditTrail
+from keyturn.store.audit_walk import ALONE, Pace
 from keyturn.store.checkpoints import rows_of
 from keyturn.store.engine import Database
 from keyturn.store.signing import check
@@ -29,9 +30,14 @@ class Proof:
 
 
 async def prove(
-    trail: AuditTrail, database: Database, walk: Walk, known: Sequence[VerifierKey] = (), kept: Mapping[str, str] | None = None
+    trail: AuditTrail,
+    database: Database,
+    walk: Walk,
+    known: Sequence[VerifierKey] = (),
+    kept: Mapping[str, str] | None = None,
+    pace: Pace = ALONE,
 ) -> Proof:
-    """Follows all of it. ``kept`` are signed notes from elsewhere, by what to call them.
+    """Follows all of it, at this pace. ``kept`` are signed notes from elsewhere, by what to call them.
 
     Raises `NoteRefused` where one of these is not signed by a ``known`` key, and `ProviderError`.
     """
@@ -44,7 +50,7 @@ async def prove(
     for pin in pins:
         by_row[pin.head.seq].append(pin)
     walk.pins = by_row
-    problem = await trail.verify(walk) or (str(broken) if broken else "")
+    problem = await trail.verify(walk, pace) or (str(broken) if broken else "")
     lost = []
     for name, signed in outside.items():
         if walk.is_accepted(_pin(name, signed)):
