@@ -28,25 +28,17 @@ KEY = bytes(range(32))
 """Of seals."""
 
 
-class Telling:
-    """The port `AuditLog` of a queue, which tells what was acknowledged, and does the effect of it."""
+class Telling(AuditQueue):
+    """Tells what was acknowledged, and does the effect of it."""
 
-    def __init__(self, queue: AuditQueue, effects: Path) -> None:
-        self.queue = queue
-        self._effects = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    effects = 0
 
     async def intend(self, entry: AuditEntry) -> str:
-        event = await self.queue.intend(entry)
+        event = await super().intend(entry)
         # Each is one write, which a kill leaves whole.
         os.write(sys.stdout.fileno(), f"{event}\n".encode())
-        os.write(self._effects, f"{event}\n".encode())
+        os.write(self.effects, f"{event}\n".encode())
         return event
-
-    async def settle(self, intent: str, outcome: Outcome, reason: str = "") -> None:
-        await self.queue.settle(intent, outcome, reason)
-
-    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
-        self.queue.record(entry, outcome, reason)
 
 
 async def act(log: AuditLog, name: str, lot: random.Random) -> None:
@@ -69,11 +61,14 @@ async def main(name: str, effects: Path) -> None:
     async def opened() -> AuditTrail:
         return trail
 
-    queue = AuditQueue(opened, FakeClock(), name, "0")
-    telling, lot = Telling(queue, effects), random.Random(f"{os.environ['SEED']} {name}")
+    queue, lot = Telling(opened, FakeClock(), name, "0"), random.Random(f"{os.environ['SEED']} {name}")
+    queue.effects = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     writing = asyncio.create_task(queue.run())
-    acting = [asyncio.create_task(act(telling, name, lot)) for _ in range(AT_ONCE)]
-    await stop.wait()
+    acting = [asyncio.create_task(act(queue, name, lot)) for _ in range(AT_ONCE)]
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopping, writing, *acting], return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
     for task in (*acting, writing):
         task.cancel()
     await asyncio.wait([*acting, writing])

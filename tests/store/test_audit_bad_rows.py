@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import shutil
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +14,12 @@ from sqlalchemy import event
 from keyturn.decide.hashchain import Walk
 from keyturn.flow.audit_queue import MOST, UNREADABLE, AuditQueue
 from keyturn.model.audit import AuditEntry, Outcome
-from keyturn.model.errors import AuditUnavailable
+from keyturn.model.errors import AuditUnavailable, Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.engine import Database
 from keyturn.testing.clock import FakeClock
-from store.places import Place
+from store.places import Place, sqlite_place
 from store.test_audit import row
 
 KEY = Sensitive(bytes(range(32)))
@@ -78,3 +80,31 @@ async def test_the_longest_texts_that_are_kept_fit_into_every_database(place: Pl
     text = "".join(chr(first + lot.randrange(first // 3)) for _ in range(5000))
     await trail.append([row(text, subject=text, target=text, settles=text, keys=(text,) * 300, details={text: text})])
     assert await trail.verify(Walk(lambda _: KEY)) == ""
+
+
+async def test_whoever_is_called_off_while_rows_are_added_may_add_them_again(place: Place) -> None:
+    trail = AuditTrail(place.database(), lambda: ("k1", KEY))
+    rows = [row(f"e{number}") for number in range(100)]
+    for moment in range(30):
+        adding = asyncio.create_task(trail.append(rows[: 10 + moment]))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        adding.cancel()
+        with suppress(asyncio.CancelledError):
+            await adding
+    assert (await trail.append(rows)).seq == len(rows)
+    assert await trail.verify(Walk(lambda _: KEY)) == ""
+
+
+async def test_a_file_that_is_no_longer_the_same_takes_no_row(tmp_path: Path) -> None:
+    async with sqlite_place(tmp_path) as place:
+        await place.migrate()
+        trail = AuditTrail(place.database(), lambda: ("k1", KEY))
+        await trail.append([row("before")])
+        assert place.file is not None
+        shutil.copy(place.file, tmp_path / "other")
+        (tmp_path / "other").replace(place.file)
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="taken away or replaced"):
+                await trail.append([row("after")])
+        assert b"after" not in place.bytes()

@@ -1,17 +1,18 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Row, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Row, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, moment, row_of
-from keyturn.decide.hashchain import START, Walk, chained
+from keyturn.decide.hashchain import START, Walk
 from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head
 from keyturn.model.sensitive import Sensitive
+from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
 from keyturn.store.audit_reading import PART, parts
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
@@ -20,9 +21,6 @@ from keyturn.store.engine import Database
 from keyturn.store.keys import Keyholder
 
 _ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *(log.c[name] for name in COLUMNS))
-
-SealKey = Callable[[], tuple[str, Sensitive | None]]
-"""The master key that seals are made under now: its id, and the subkey for seals; ('', None) makes none."""
 
 
 def trail_of(holder: Keyholder) -> "AuditTrail":
@@ -49,15 +47,10 @@ class AuditTrail:
 
         Raises `ProviderError`: `Invalid` where the database cannot hold one of them.
         """
+        if self._database.is_sqlite:
+            return await self._database.write_in_one(lambda connection: add_to_file(connection, rows, self._seal_key))
         async with self._database.writing() as connection:
-            known = await _there(connection, log.c.event, [row.event for row in rows])
-            settled = await _there(connection, log.c.settles, [row.settles for row in rows if row.settles])
-            key_id, key = self._seal_key()
-            fresh = [row for row in rows if row.event not in known and row.settles not in settled]
-            made = chained(fresh, head := await _head(connection), key, key_id)
-            if made:
-                await connection.execute(insert(log), [_columns(each) for each in made])
-        return Head(made[-1].seq, made[-1].hash) if made else head
+            return await add_to_server(connection, rows, self._seal_key)
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there, or are on their way there. Raises `ProviderError`."""
@@ -132,10 +125,6 @@ async def _there(connection: AsyncConnection, column: Column[str], wanted: Colle
 async def _head(connection: AsyncConnection) -> Head:
     last = (await connection.execute(select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1))).first()
     return Head(last.seq, bytes(last.hash)) if last else START
-
-
-def _columns(made: Chained) -> Mapping[str, Any]:
-    return {**made.texts, "seq": made.seq, "entry": made.entry, "hash": made.hash, "seal": made.seal, "seal_key": made.seal_key}
 
 
 def _chained(found: Row[Any]) -> Chained:
