@@ -1,62 +1,15 @@
 """`keyturn get` and `keyturn set` as a shell sees them: on the default provider that the environment configures."""
 
-import json
 import os
-import pty
 import secrets
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from canary import Canary
-from pages import Shell
-
-KEYTURN = [sys.executable, "-c", "from keyturn.cli import main; main()"]
+from cli.calls import Bench, audit, complaint, trail
 
 ENV = "the default provider (SECRETS_PROVIDER=env)"
-
-
-class Bench:
-    """Calls with bytes in and bytes out; ``settings`` configure the default provider."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self._environment = Shell(folder, settings=settings).environment
-        self._folder = folder
-
-    def call(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [*KEYTURN, *arguments], cwd=self._folder, env=self._environment, input=stdin, capture_output=True, timeout=120, check=False
-        )
-
-    def at_terminal(self, *arguments: str, answer: bytes | None = None) -> tuple[int, bytes]:
-        """How it ended and what a terminal showed, with all three streams on it; each prompt gets the answer."""
-        ours, theirs = pty.openpty()
-        # Without a terminal of its own, or it would ask at ours.
-        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
-        with subprocess.Popen([*KEYTURN, *arguments], cwd=self._folder, env=self._environment, **streams) as run:
-            os.close(theirs)
-            shown = b""
-            with suppress(OSError):  # how the end of a terminal shows
-                while chunk := os.read(ours, 4096):
-                    shown += chunk
-                    # What is typed before a prompt is thrown away by it.
-                    if answer is not None and shown.endswith(b": "):
-                        os.write(ours, answer + b"\n")
-        os.close(ours)
-        return run.returncode, shown
-
-
-def audit(stderr: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stderr.decode().splitlines() if line.startswith("{")]
-
-
-def complaint(stderr: bytes) -> str:
-    [told] = [line for line in stderr.decode().splitlines() if not line.startswith("{")]
-    return told
 
 
 @pytest.fixture
@@ -100,8 +53,7 @@ def test_a_value_goes_in_and_comes_out_with_its_versions(database: Bench, canary
         late = database.call("set", "shop/stripe", "--expect", expected, stdin=b"kt-canary-late")
         assert late.returncode == 1
         assert "version 2 is" in complaint(late.stderr)
-        settled = audit(late.stderr)[-1]
-        assert (settled["outcome"], settled["reason"]) == ("failure", "Conflict")
+        assert trail(database)[-1][3:5] == ("failure", "Conflict")
     assert database.call("get", "shop/stripe").stdout == second
 
 
@@ -250,13 +202,13 @@ def test_a_configuration_that_cannot_be_is_told_by_its_variable(tmp_path: Path, 
     assert told in complaint(ended.stderr)
 
 
-def test_each_read_and_write_is_audited_without_a_value(database: Bench, canary: Canary) -> None:
-    written = audit(database.call("set", "A", stdin=canary("audited").encode()).stderr)
-    read = audit(database.call("get", "A").stderr)
-    missed = audit(database.call("get", "B").stderr)
+def test_each_read_and_write_is_a_line_without_a_value_where_there_is_no_database(files: Bench, canary: Canary) -> None:
+    written = audit(files.call("set", "A", stdin=canary("audited").encode()).stderr)
+    read = audit(files.call("get", "A").stderr)
+    missed = audit(files.call("get", "B").stderr)
     for lines, action, keys, outcome in ((written, "secret.write", ["A"], "success"), (read, "secret.read", ["A"], "success"),
                                          (missed, "secret.read", ["B"], "failure")):  # fmt: skip
         intent, settled = lines
         assert (intent["logger"], intent["action"], intent["keys"], intent["trigger"]) == ("keyturn.audit", action, keys, "cli")
-        assert (intent["subject"], intent["target"]) == (f"user {os.getuid()}", "default database")
+        assert (intent["subject"], intent["target"]) == (f"user {os.getuid()}", "default file")
         assert (settled["settles"], settled["outcome"]) == (intent["event"], outcome)

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import click
 
-from keyturn.audit_log import LOGGER, AuditLines, LogAudit
+from keyturn.audit_log import LOGGER, AuditLines
 from keyturn.cli.needs import NoDatabase
+from keyturn.cli.trail import about_actor, recorded
 from keyturn.decide.defaults import FILE_FORMAT, FILE_PATH, PROVIDER
 from keyturn.decide.select import Work, extract
 from keyturn.default import Given, opened, take
@@ -175,12 +176,14 @@ async def _get(given: Given, ref: SourceRef, path: str) -> tuple[Sensitive, str]
     """The value, and the version that it is."""
     # Versions of files have names, and are read, only by who could write them; a read of what is current writes nothing all the same.
     access = Access.READ_WRITE if isinstance(given.default.config, FileConfig) else Access.READ_ONLY
-    async with opened(given, access) as provider, audited(LogAudit(), _entry(given, "secret.read", ref.key, version=ref.version)):
+    entry = _entry(given, "secret.read", ref.key, version=ref.version)
+    async with opened(given, access) as provider, recorded(given) as log, audited(log, entry) as result:
         answer = await _answer(provider, ref)
         if isinstance(answer, NotFound):
             raise _missing(given, ref, answer)
         if isinstance(answer, ProviderError):
             raise answer
+        result.details = _versioned(answer.version)
         try:
             return extract(answer, Entry(ref.key, None, ref, property=path, field=ref.key), Work()), answer.version
         except Rejected:
@@ -231,10 +234,16 @@ async def _put(given: Given, name: str, data: Sensitive, expect: str | None) -> 
         if expect is not None and Cap.CAS not in provider.caps:
             raise ProviderReadOnly(f"{_default(given)} cannot write on a condition (it has no check-and-set); leave --expect out")
         expected = "" if expect is None else expect or "none"
-        async with audited(LogAudit(), _entry(given, "secret.write", name, expect=expected)):
-            return await provider.put(name, data, token=secrets.token_hex(24), expect=expect)
+        async with recorded(given) as log, audited(log, _entry(given, "secret.write", name, expect=expected)) as result:
+            made = await provider.put(name, data, token=secrets.token_hex(24), expect=expect)
+            result.details = _versioned(made)
+            return made
+
+
+def _versioned(version: str) -> dict[str, str]:
+    return {"version": version} if version else {}
 
 
 def _entry(given: Given, action: str, name: str, **details: str) -> AuditEntry:
-    told = {key: text for key, text in details.items() if text}
+    told = {key: text for key, text in {**about_actor(), **details}.items() if text}
     return AuditEntry(action, f"user {os.getuid()}", f"default {given.default.word}", "cli", (name,), told)

@@ -1,0 +1,150 @@
+"""Where the commands that read and write secrets record what they do: the table that DATABASE_URL names, or else log lines."""
+
+import logging
+import os
+import pwd
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from keyturn.audit_log import LOGGER, LogAudit
+from keyturn.cli.audit_door import given_keys, opened_trail
+from keyturn.cli.needs import need
+from keyturn.decide.defaults import DATABASE_URL
+from keyturn.default import Given
+from keyturn.model.audit import AuditEntry, AuditMode, AuditRow, Findings, Outcome
+from keyturn.model.errors import AuditUnavailable, KeyturnError, Rejected
+from keyturn.ports import AuditLog
+
+if TYPE_CHECKING:
+    from keyturn.store.audit import AuditTrail
+
+AUDIT: Final = "KEYTURN_AUDIT"
+_REMEDY: Final = f"without it nothing is read or written; mend that, or set {AUDIT}={AuditMode.LOG} if {DATABASE_URL} is not Keyturn's"
+
+log = logging.getLogger(LOGGER)
+
+
+@dataclass(slots=True)
+class TrailAudit:
+    """The port `AuditLog` over a trail, for the one thing that a command does: a commit for the intent, and one for its settlement.
+
+    ``otherwise`` takes what the trail does not; None where that is not enough.
+    """
+
+    trail: "AuditTrail"
+    actor: str
+    otherwise: AuditLog | None = None
+    _intents: dict[str, AuditEntry] = field(default_factory=dict)
+    _records: list[AuditRow] = field(default_factory=list)
+
+    async def intend(self, entry: AuditEntry) -> str:
+        row = self._row(entry)
+        try:
+            await self.trail.append([row])
+        except KeyturnError as error:
+            problem = _refusal(error)
+        else:
+            self._intents[row.event] = entry
+            return row.event
+        if self.otherwise is None:
+            raise AuditUnavailable(problem)
+        log.warning("%s", problem)
+        return await self.otherwise.intend(entry)
+
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        entry = self._intents.pop(intent, None)
+        if entry is None:
+            return await (self.otherwise or LogAudit()).settle(intent, outcome, reason, found)
+        row = self._row(found.of(entry) if found else entry, intent, outcome, reason)
+        try:
+            await self.trail.append([*self._records, row])
+        except KeyturnError as error:
+            # It is done or not done by now; the open intent says that somebody tried.
+            log.warning("the audit trail was not told how it ended (%s): %s", outcome, error)
+        return None
+
+    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self._records.append(self._row(entry, "", outcome, reason))
+
+    def _row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
+        return AuditRow(
+            secrets.token_hex(8),
+            datetime.now(UTC),
+            self.actor,
+            entry.action,
+            entry.subject,
+            entry.target,
+            entry.trigger,
+            entry.keys,
+            entry.details,
+            entry.attempt,
+            settles,
+            outcome,
+            reason,
+        )
+
+
+@asynccontextmanager
+async def recorded(given: Given) -> AsyncIterator[AuditLog]:
+    """The audit trail of a command. Raises `AuditUnavailable` where there has to be one and there is none."""
+    is_given, mode = bool(os.environ.get(DATABASE_URL, "").strip()), _mode()
+    if mode is AuditMode.LOG or not (is_given or given.databases.has_own):
+        yield LogAudit()
+        return
+    otherwise = LogAudit() if mode is AuditMode.BEST_EFFORT else None
+    async with AsyncExitStack() as opened:
+        problem = ""
+        made: AuditLog | None = otherwise
+        try:
+            made = TrailAudit(await _trail(given, opened), actor(), otherwise)
+        except KeyturnError as error:
+            problem = _refusal(error)
+        if made is None:
+            raise AuditUnavailable(problem)
+        if problem:
+            log.warning("%s", problem)
+        yield made
+
+
+async def _trail(given: Given, opened: AsyncExitStack) -> "AuditTrail":
+    """The one in the database of the secrets themselves, or in another one that is given beside them: that one is never made."""
+    if given.databases.has_own:
+        return await given.databases.trail()
+    need("database", f"the audit trail of {DATABASE_URL}")
+    database, unsealed = await opened.enter_async_context(opened_trail())
+    from keyturn.store.audit import trail_of
+
+    holder = await given_keys(database)
+    return unsealed if holder is None else trail_of(holder)
+
+
+def _refusal(error: KeyturnError) -> str:
+    return f"the audit trail of {DATABASE_URL} takes no entry: {error}; {_REMEDY}"
+
+
+def actor() -> str:
+    """Who runs the command, as the kernel knows it."""
+    return f"user/{os.getuid()}"
+
+
+def about_actor() -> dict[str, str]:
+    """What else is known of who runs it: the names that this machine gives."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = ""
+    return {"user": name, "host": socket.gethostname()}
+
+
+def _mode() -> AuditMode:
+    given = os.environ.get(AUDIT, "").strip()
+    try:
+        return AuditMode(given or AuditMode.REQUIRED)
+    except ValueError:
+        problem = f"{AUDIT}: {given!r} is none of {', '.join(AuditMode)}"
+    raise Rejected(problem)
