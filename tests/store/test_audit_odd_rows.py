@@ -43,7 +43,6 @@ EVERYWHERE = {
     "no bytes": (set_("entry = NULL"), "row 7: a column of it that is never empty has nothing in it"),
     "no hash": (set_("hash = NULL"), "row 7: a column of it that is never empty has nothing in it"),
     "no name of a key": (set_("seal_key = NULL"), "row 7: a column of it that is never empty has nothing in it"),
-    "no number": (set_("seq = NULL"), "row 1: in its place is a row whose number is none: None"),
     "a negative number": (put("-5"), "row -5: it stands before row 1"),
     "row 0": (put("0"), "row 0: it stands before row 1"),
     "the largest number": (put(f"{2**63 - 1}"), f"row {ROWS + 1}: is missing"),
@@ -54,6 +53,7 @@ EVERYWHERE = {
     "empty keys": (set_("keys = ''"), "row 7: its columns are not what was written"),
 }
 SQLITE = {
+    "no number": (set_("seq = NULL"), "row 1: in its place is a row whose number is none: None"),
     "text that is no UTF-8": (set_("actor = CAST(x'ff' AS TEXT)"), "row 7: it cannot be read: it holds what is no text"),
     "half of a character": (set_("reason = CAST(x'eda080' AS TEXT)"), "row 7: it cannot be read: it holds what is no text"),
     "bytes for a text": (set_("actor = CAST(actor AS BLOB)"), "row 7: it holds what is no text"),

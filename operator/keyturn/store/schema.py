@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.store import audit_tables, record_tables
+from keyturn.store import audit_partitions, audit_tables, record_tables
 from keyturn.store.engine import Database
 from keyturn.store.failures import NO_TABLES, DatabaseRefused
 from keyturn.store.tables import metadata
@@ -65,6 +65,8 @@ async def migrate(database: Database, to: str = NEWEST, *, grant_to: str = "") -
         before = await connection.run_sync(_revision)
         _refuse_newer(before)
         await connection.run_sync(_migrate, to)
+        if to == NEWEST and not database.is_sqlite:
+            await audit_partitions.cut(connection)
         if grant_to and not database.is_sqlite:
             await _grant(connection, grant_to)
         return before, await connection.run_sync(_revision)
@@ -105,3 +107,4 @@ async def _grant(connection: AsyncConnection, role: str) -> None:
     for given, where in rights:
         statement = await connection.scalar(text(f"SELECT format('GRANT {given} %s TO %I', {where}, cast(:role AS text))"), {"role": role})
         await connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    await audit_partitions.let_read(connection)

@@ -40,7 +40,7 @@ def upgrade() -> None:
     )
     for column in ("event", "settles", "subject"):
         op.create_index(f"ix_{_LOG}_{column}", _LOG, [column])
-    for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
+    for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else (*_POSTGRESQL, *TRIGGERS):
         op.execute(statement)
 
 
@@ -82,6 +82,8 @@ _POSTGRESQL: Final = (
     CREATE FUNCTION secret_access_log_only_grows() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'the audit trail is only added to'; END $$
     """,
+)
+TRIGGERS: Final = (
     """
     CREATE TRIGGER secret_access_log_insert BEFORE INSERT ON secret_access_log
     FOR EACH ROW EXECUTE FUNCTION secret_access_log_is_next()
@@ -95,3 +97,4 @@ _POSTGRESQL: Final = (
     FOR EACH STATEMENT EXECUTE FUNCTION secret_access_log_only_grows()
     """,
 )
+"""Of PostgreSQL, whose functions are there."""
