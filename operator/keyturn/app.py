@@ -13,7 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from keyturn import __version__
 from keyturn.audit_log import LogAudit
@@ -36,6 +36,7 @@ from keyturn.flow.workqueue import Lane, WorkQueue
 from keyturn.flow.world import World
 from keyturn.handlers.news import News
 from keyturn.handlers.watchdog import Watchdog
+from keyturn.kube import master_key
 from keyturn.kube.client import Client
 from keyturn.kube.config import IN_POD, ClusterConfig, load
 from keyturn.kube.events import EventPoster
@@ -49,7 +50,7 @@ from keyturn.kube.unsynced import Unsynced
 from keyturn.kube.watch import MetadataWatch
 from keyturn.model.audit import AuditMode
 from keyturn.model.default import DefaultProvider
-from keyturn.model.errors import Rejected
+from keyturn.model.errors import KeyturnError, Rejected
 from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
 from keyturn.model.reader import CLUSTER
@@ -60,6 +61,16 @@ from keyturn.settings import Settings
 from keyturn.telemetry import Metrics
 
 log = logging.getLogger("keyturn.operator")
+
+
+NO_TRAIL: Final = (
+    "there is no database for the audit trail: set DATABASE_URL to sqlite:////var/lib/keyturn/keyturn.db or another file on a disk that "
+    "stays, or to postgresql://USER:PASSWORD@HOST/NAME; or set KEYTURN_AUDIT=log, and it is lines of the log alone"
+)
+
+
+class NoAuditTrail(KeyturnError):
+    """Nobody said where the audit trail goes."""
 
 
 class SystemClock:
@@ -269,6 +280,8 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     given = take_default(settings, os.environ)
     config = load(settings.kubeconfig, settings.context)
+    if settings.audit is not AuditMode.LOG and not given.databases.has_own:
+        raise NoAuditTrail(NO_TRAIL)
 
     def take_signals() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -276,6 +289,8 @@ async def run(settings: Settings) -> None:
 
     asyncio.get_running_loop().set_exception_handler(note_unheard)
     engine = assemble(settings, config, await own_addresses(config.server), given)
+    # Not held to the lease: a replica that stands by opens the database too, and whoever makes the key first, it holds for all.
+    given.databases.keep_keys(partial(master_key.load, engine.lease_client, settings.operator_namespace))
     engine.take_signals = take_signals
     take_signals()
     log.info("starting", extra={"version": __version__, "server": config.server, "context": config.context, "pid": os.getpid()})

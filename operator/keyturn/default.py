@@ -19,19 +19,20 @@ from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import KeyturnError, MissingExtra
 from keyturn.model.ids import Kind
+from keyturn.model.keys import NO_KEYS
 from keyturn.model.order import Access
 from keyturn.model.sensitive import Sensitive
 from keyturn.ports import Provider
 from keyturn.providers.guard import Observer
 from keyturn.providers.own_credentials import OwnCredentials
 from keyturn.providers.registry import Surroundings, build
-from keyturn.store.custody import shut
+from keyturn.store.custody import are_given, shut, take_master_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from keyturn.store.audit import AuditTrail
-    from keyturn.store.databases import SqlDatabases
+    from keyturn.store.databases import Keeper, SqlDatabases
     from keyturn.store.replicas import Presence
 
 OPEN_RETRY_S: Final = 10.0
@@ -54,6 +55,11 @@ class LateDatabases:
     @property
     def has_own(self) -> bool:
         return self._made is not None and self._made.has_own
+
+    def keep_keys(self, keeper: "Keeper") -> None:
+        """Says where the master keys of the operator's own are, if this process was given none."""
+        if self._made is not None:
+            self._made.keeper = keeper
 
     @property
     def missing_file(self) -> "Path | None":
@@ -137,11 +143,11 @@ def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, address
 
 def _own_database(environment: MutableMapping[str, str]) -> "SqlDatabases":
     try:
-        from keyturn.store.custody import take_master_keys
         from keyturn.store.databases import SqlDatabases
     except ModuleNotFoundError as missing:
         raise MissingExtra("database", DATABASE_URL) from missing
-    return SqlDatabases.of(Sensitive(environment[DATABASE_URL].strip().encode("utf-8", "surrogateescape")), take_master_keys(environment))
+    url = Sensitive(environment[DATABASE_URL].strip().encode("utf-8", "surrogateescape"))
+    return SqlDatabases.of(url, take_master_keys(environment) if are_given(environment) else NO_KEYS)
 
 
 def open_default(

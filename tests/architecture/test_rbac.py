@@ -17,6 +17,7 @@ Grant = tuple[str, str, str, str]  # API group, resource, object name ("" = ever
 
 OWN_NAMESPACE = {
     "/secrets keyturn-fingerprint-key": "get",
+    "/secrets keyturn-master-key": "get",
     "/secrets": "create",
     "coordination.k8s.io/leases": "get create patch",
 }

@@ -54,7 +54,9 @@ class Run:
 def running(folder: Path, kubeconfig: Path, *flags: str, **settings: str) -> Iterator[Run]:
     """`keyturn run` until the end of the block, killed if it is still there."""
     address, log = f"{LOOPBACK}:{free_ports(1)[0]}", folder / "log"
-    shell = Shell(folder, settings={"KEYTURN_KUBECONFIG": str(kubeconfig), "KEYTURN_HEALTH_ADDRESS": address, **settings})
+    shell = Shell(
+        folder, settings={"KEYTURN_KUBECONFIG": str(kubeconfig), "KEYTURN_HEALTH_ADDRESS": address, "KEYTURN_AUDIT": "log", **settings}
+    )
     with log.open("wb") as written:
         argv = [str(folder / ".programs" / "keyturn"), "run", *flags]
         process = subprocess.Popen(argv, cwd=folder, env=shell.environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written)
@@ -81,6 +83,15 @@ def cluster(plane: ControlPlane) -> ControlPlane:
         "wait", "--for=condition=Established", "crd/managedsecrets.keyturn.dev", "crd/secretproviders.keyturn.dev", "--timeout=30s"
     )
     return plane
+
+
+@pytest.mark.parametrize("mode", ["required", "best-effort"])
+def test_an_operator_whose_audit_trail_has_no_place_ends_at_once_and_names_both_remedies(tmp_path: Path, nobody: Path, mode: str) -> None:
+    with running(tmp_path, nobody, KEYTURN_AUDIT=mode) as run:
+        assert run.process.wait(STOPS_S) == 1
+        [told] = [record["message"] for record in run.records()]
+        assert told.startswith("keyturn: there is no database for the audit trail: set DATABASE_URL to sqlite:////")
+        assert "KEYTURN_AUDIT=log" in told
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import signal
 import sys
 import urllib.error
@@ -11,18 +12,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from canary import issue
 from cluster.waiting import eventually
 from controlplane.installation import NAMESPACE, ROOT, SERVICE_ACCOUNT
 from controlplane.plane import ControlPlane
 from controlplane.servers import LOOPBACK, free_ports
 
 _TOKEN_LIFE_S = 24 * 3600
-_PERSONAL = ("KEYTURN_", "SECRETS_", "KUBECONFIG", "AWS_", "AZURE_", "GCP_", "GOOGLE_", "GRPC_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PERSONAL = (
+    "KEYTURN_", "SECRETS_", "SECRET_KEY", "DATABASE_", "KUBECONFIG", "AWS_", "AZURE_", "GCP_", "GOOGLE_", "GRPC_", "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+)  # fmt: skip
 """Beginnings of variables by which whoever runs the tests is somebody, or trusts somebody: a pod has none of them."""
+
+_MASTER_KEY = f"{issue('master-key')}-{secrets.token_urlsafe(48)}"
+_OWN = ("DATABASE_URL", "KEYTURN_AUDIT")
+"""Who says one of these has said where the audit trail goes."""
 
 
 class Operator:
-    """Can be stopped, killed and started again. ``settings`` are environment variables of its own."""
+    """Can be stopped, killed and started again. ``settings`` are environment variables of its own.
+
+    Unless they say where the audit trail goes, it has a SQLite database as users have one: that of its control plane, as the trail
+    of a cluster goes on from one operator to the next, also between two that run at once on this one machine.
+    """
 
     def __init__(
         self,
@@ -40,7 +53,7 @@ class Operator:
         self.health_url = f"http://{LOOPBACK}:{free_ports(1)[0]}"
         self.pid = 0
         self._hold = plane.hold
-        self._kubeconfig = kubeconfig or plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT, seconds=_TOKEN_LIFE_S)
+        self.kubeconfig = kubeconfig or plane.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT, seconds=_TOKEN_LIFE_S)
         self._direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def __enter__(self) -> Self:
@@ -67,7 +80,7 @@ class Operator:
             "-m",
             "keyturn",
             "run",
-            f"--kubeconfig={self._kubeconfig}",
+            f"--kubeconfig={self.kubeconfig}",
             f"--operator-namespace={NAMESPACE}",
             f"--file-root={self.sources}",
             f"--health-address={self.health_url.removeprefix('http://')}",
@@ -77,9 +90,17 @@ class Operator:
             *more_flags,
         ]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(_PERSONAL)}
-        self.pid = self._hold.start(self.name, argv, clean | {"PYTHONPATH": str(ROOT / "operator")} | self.settings)
+        ours = {"PYTHONPATH": str(ROOT / "operator")} | ({} if any(name in self.settings for name in _OWN) else self._database())
+        self.pid = self._hold.start(self.name, argv, clean | ours | self.settings)
         if wait:
             self.wait_until_ready()
+
+    def _database(self) -> dict[str, str]:
+        keys = self._hold.folder / "master-keys"
+        if not keys.exists():
+            # A file, since the kernel shows the first environment of a process for as long as it lives: canaries look there.
+            keys.write_text(f"made-for-tests: {_MASTER_KEY}\n")
+        return {"DATABASE_URL": f"sqlite:///{self._hold.folder}/keyturn.db", "SECRET_KEYS_FILE": str(keys)}
 
     def wait_until_ready(self, deadline_s: float = 60) -> None:
         def is_ready() -> bool:

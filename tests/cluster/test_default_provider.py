@@ -176,7 +176,9 @@ def test_a_default_provider_that_is_away_leaves_the_operator_ready_and_is_told(
     [
         ({"SECRETS_PROVIDER": "aws_secrets_manager"}, "AWS_REGION: is needed with SECRETS_PROVIDER=aws_secrets_manager"),
         ({"SECRETS_ENV_PREFIX": "AWS_"}, "SECRETS_ENV_PREFIX: 'AWS_' is not allowed"),
-        ({"DATABASE_URL": "sqlite:////nowhere/kt.db"}, "SECRET_KEY"),
+        ({"DATABASE_URL": "sqlite:////nowhere/kt.db"}, "the folder /nowhere of the database is not there"),
+        ({"DATABASE_URL": ""}, "set DATABASE_URL to sqlite:////var/lib/keyturn/keyturn.db or another file on a disk that stays, or to"),
+        ({"DATABASE_URL": ""}, "or set KEYTURN_AUDIT=log, and it is lines of the log alone"),
     ],
     ids=lambda found: str(found)[:40],
 )

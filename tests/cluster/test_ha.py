@@ -58,7 +58,10 @@ def pair(own_home: ControlPlane, own_shop: Shop, tmp_path: Path, canary: Canary)
         for name in ("first", "second"):
             proxy = stack.enter_context(Proxy.run(own_home, name))
             (tmp_path / name).mkdir()
-            operator = Operator(own_home, tmp_path, name=name, kubeconfig=proxy.kubeconfig(tmp_path / name))
+            # What is shown here is the lease's doing; SQLite is for one, and whoever freezes in a commit keeps it from the other.
+            operator = Operator(
+                own_home, tmp_path, name=name, kubeconfig=proxy.kubeconfig(tmp_path / name), settings={"KEYTURN_AUDIT": "log"}
+            )
             stack.callback(_end, operator)
             operator.start()
             canary.watch_file(operator.log_file)

@@ -1,4 +1,4 @@
-"""The whole path once, on screen: a value at its source, the Secret that follows it, and the repair of a deleted one."""
+"""The whole path once, on screen: a value at its source, the Secret that follows it, the repair of a deleted one, and the trail of it."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ def demo(cluster: Cluster, screen: Screen) -> None:
     shop.mkdir(parents=True)
     (shop / "username").write_text("app")
     (shop / "password").write_text("correct-horse-1")
-    with keyturn_in(cluster, sources, screen) as (installation, _):
+    with keyturn_in(cluster, sources, screen) as (installation, operator):
         _make_namespace(cluster, installation)
 
         screen.heading("A Secret from a file")
@@ -64,6 +64,9 @@ def demo(cluster: Cluster, screen: Screen) -> None:
                 "get", "events", f"--namespace={NAMESPACE}", "--output=custom-columns=TYPE:.type,REASON:.reason,MESSAGE:.message"
             ).stdout
         )
+
+        screen.heading("What was recorded, each step before it was taken")
+        _show_trail(screen, operator)
 
 
 @contextmanager
@@ -132,6 +135,12 @@ def _show_secret(screen: Screen, secret: dict[str, Any]) -> None:
 def _show_all(cluster: Cluster, screen: Screen) -> None:
     screen.command("kubectl get keyturn -A")
     screen.output(cluster.kubectl("get", "keyturn", "--all-namespaces").stdout)
+
+
+def _show_trail(screen: Screen, operator: OperatorProcess) -> None:
+    for arguments in (("audit", "query", "--object", f"ManagedSecret/{NAMESPACE}/app-db"), ("audit", "verify")):
+        screen.command(f"keyturn {' '.join(arguments)}")
+        screen.output(operator.tell(*arguments))
 
 
 def _masked(value: str) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import time
 import urllib.error
@@ -84,16 +85,22 @@ class Installation:
 
 
 class OperatorProcess:
-    """`keyturn run` beside the cluster, with the rights of its ServiceAccount and no others."""
+    """`keyturn run` beside the cluster, with the rights of its ServiceAccount and no others.
+
+    Unless it is told another one, its database is a file beside the cluster's, and the key of that a Secret that it makes.
+    """
 
     def __init__(self, cluster: Cluster, file_root: Path, *flags: str, name: str = "operator") -> None:
         self.name = name
         self.health_url = f"http://{_health_address(flags) or f'{LOOPBACK}:{free_ports(1)[0]}'}"
         self._hold = cluster.hold
+        self._kubeconfig = cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT, seconds=_TOKEN_LIFE)
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("KEYTURN_") and name != "KUBECONFIG"}
+        self._environment = {"DATABASE_URL": f"sqlite:///{cluster.folder}/keyturn.db"} | ours
         self._argv = [
             str(Path(sys.executable).with_name("keyturn")),
             "run",
-            f"--kubeconfig={cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT, seconds=_TOKEN_LIFE)}",
+            f"--kubeconfig={self._kubeconfig}",
             f"--operator-namespace={NAMESPACE}",
             f"--file-root={file_root}",
             f"--health-address={self.health_url.removeprefix('http://')}",
@@ -105,8 +112,7 @@ class OperatorProcess:
         """Returns when it is ready; raises ControlPlaneError with its last words when it ends instead."""
         if not Path(self._argv[0]).exists():
             raise ControlPlaneError(f"there is no {self._argv[0]}: run make setup first.")
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("KEYTURN_") and name != "KUBECONFIG"}
-        self._hold.start(self.name, self._argv, ours)
+        self._hold.start(self.name, self._argv, self._environment)
         deadline = time.monotonic() + _READY_LIMIT
         while not self._is_ready():
             if (returncode := self._hold.returncodes().get(self.name)) is not None:
@@ -114,6 +120,21 @@ class OperatorProcess:
             if time.monotonic() > deadline:
                 raise ControlPlaneError(f"the operator is not ready after {_READY_LIMIT} s:\n{self.log()}")
             time.sleep(0.05)
+
+    def tell(self, *arguments: str) -> str:
+        """What another command says that is given what the operator was given; raises ControlPlaneError where it fails."""
+        where = {"KEYTURN_KUBECONFIG": str(self._kubeconfig), "KEYTURN_OPERATOR_NAMESPACE": NAMESPACE}
+        done = subprocess.run(
+            [self._argv[0], *arguments],
+            env=self._environment | where,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ControlPlaneError(f"keyturn {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
 
     def stop(self) -> int:
         """Ends it as Kubernetes would; the return code."""

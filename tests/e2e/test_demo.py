@@ -72,6 +72,11 @@ def test_it_ends_with_a_secret_that_was_synced_changed_and_repaired() -> None:
     assert text.count("$ kubectl get keyturn -A") == 2
     assert re.search(r"managedsecret.keyturn.dev/app-db +True +Synced", text)
     assert "Recreated" in text
+    trail = text.partition("$ keyturn audit query --object ManagedSecret/keyturn-demo/app-db")[2]
+    done = [line.split()[3] for line in trail.partition("$ keyturn audit verify")[0].splitlines() if "operator/operator" in line]
+    assert [action for action in done if action.startswith("secret.")] == ["secret.create", "secret.change", "secret.recreate"], trail
+    assert "hang together as they were written" in trail
+    assert "sealed by our keys to row" in trail
     for value in ("correct-horse-1", "battery-staple-2"):
         assert value not in text.replace("printf %s battery-staple-2", ""), "values are masked"
     folder = re.search(r"(/\S+)/sources/shop/password", text)

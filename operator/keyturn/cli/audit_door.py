@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from keyturn.cli.kept_keys import has_keys, master_keys
 from keyturn.cli.needs import NoDatabase
 from keyturn.model.audit import Head
-from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
@@ -96,12 +96,11 @@ async def opened_trail() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
 
 
 async def given_keys(database: "Database") -> "Keyholder | None":
-    """The master keys that were given, opened; None where none were. Raises `KeyturnError` where they do not fit."""
-    from keyturn.store.custody import take_master_keys
+    """The master keys that were given or are kept, opened; None where there are none. Raises `KeyturnError` where they do not fit."""
     from keyturn.store.keys import Keyholder
 
-    if not (os.environ.get(SECRET_KEY, "").strip() or os.environ.get(SECRET_KEYS_FILE, "").strip()):
+    if not has_keys():
         return None
-    holder = Keyholder(database, take_master_keys())
+    holder = Keyholder(database, await master_keys())
     await holder.open()
     return holder

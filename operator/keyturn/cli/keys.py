@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyturn.cli.kept_keys import master_keys
 from keyturn.cli.needs import NoDatabase, need
 from keyturn.cli.run import Duration
 from keyturn.model.sensitive import Sensitive
@@ -56,19 +57,18 @@ def _database() -> "Database":
 
 
 async def _rotate(wait_s: float, *, withdraw: bool) -> None:
-    from keyturn.store.custody import take_master_keys
     from keyturn.store.keys import Keyholder
     from keyturn.store.rotation import Rotation, standing
     from keyturn.store.schema import ready
 
-    masters, database = take_master_keys(), _database()
+    database = _database()
     try:
         await ready(database)
         found = await standing(database)
         if not found.keys and not found.rows:
             click.echo(_NO_KEY)
             return
-        holder = Keyholder(database, masters)
+        holder = Keyholder(database, await master_keys())
         await holder.open()
         rotation = Rotation(holder, click.echo)
         await (rotation.withdraw() if withdraw else rotation.run(wait_s))

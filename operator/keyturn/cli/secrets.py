@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from keyturn.audit_log import LOGGER, AuditLines
+from keyturn.cli.kept_keys import kept_keys
 from keyturn.cli.needs import NoDatabase
 from keyturn.cli.trail import about_actor, recorded
 from keyturn.decide.defaults import FILE_FORMAT, FILE_PATH, PROVIDER
@@ -129,6 +130,7 @@ def _told(what: str) -> Iterator[None]:
 
 def _given() -> Given:
     given = take(os.environ)
+    given.databases.keep_keys(kept_keys)
     logger = logging.getLogger(LOGGER)
     # Whoever sits at a terminal knows what they do; everywhere else the lines go where errors go.
     if sys.stderr and not sys.stderr.isatty() and not logger.handlers:

@@ -32,6 +32,8 @@ FILE_FORMAT: Final = "SECRETS_FILE_FORMAT"
 DATABASE_URL: Final = "DATABASE_URL"
 PLAIN_HTTP: Final = "KEYTURN_ALLOW_PLAIN_HTTP"
 
+OPERATOR_NAMESPACE: Final = "KEYTURN_OPERATOR_NAMESPACE"
+
 _SECRETS: Final = {
     "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS),
     "hashicorp_vault": ("VAULT_TOKEN", "VAULT_SECRET_ID"),
@@ -76,7 +78,7 @@ def default_provider(environment: Environment, reach: Reach, addresses: AddressR
             folder, config = _file(environment, reach)
             return DefaultProvider(word, config, folder, namespaces=namespaces)
         case "database":
-            _check_database(environment)
+            _check_database(environment, reach)
             return DefaultProvider(word, DatabaseConfig(), namespaces=namespaces)
         case "hashicorp_vault":
             vault = _vault(environment, _server(environment, reach, addresses))
@@ -97,6 +99,11 @@ def secret_variables(word: str, reach: Reach) -> Collection[str]:
     An operator has no other use for any of them. A program may: only what its provider logs in with goes.
     """
     return _SECRETS.get(word, ()) if reach.is_own else [name for names in _SECRETS.values() for name in names]
+
+
+def has_operators_keys(environment: Environment) -> bool:
+    """Whether a program runs where the operator does, and so may have the keys that the operator keeps in its namespace."""
+    return bool(_given(environment, OPERATOR_NAMESPACE))
 
 
 def near_misses(environment: Environment) -> Mapping[str, str]:
@@ -163,9 +170,10 @@ def _file(environment: Environment, reach: Reach) -> tuple[str, FileConfig]:
     return folder or ".", FileConfig(name, form)
 
 
-def _check_database(environment: Environment) -> None:
+def _check_database(environment: Environment, reach: Reach) -> None:
     _needed(environment, DATABASE_URL, "postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH/TO/FILE")
-    if not _given(environment, SECRET_KEY) and not _given(environment, SECRET_KEYS_FILE):
+    is_kept = not reach.is_own or has_operators_keys(environment)
+    if not is_kept and not _given(environment, SECRET_KEY) and not _given(environment, SECRET_KEYS_FILE):
         raise Rejected(f"{SECRET_KEY}: is needed with {PROVIDER}=database, or {SECRET_KEYS_FILE}; {REMEDY}")
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -21,15 +22,19 @@ MEMBER: Final = "key"
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
-    """Where they are kept. Both methods raise a `ClusterError`."""
+    """Where they are kept. All methods raise a `ClusterError`."""
 
     client: Client
     namespace: str
 
     async def find(self, name: str) -> Sensitive | None:
         """The key in the Secret of this name, b'' where it holds none under `MEMBER`; None where there is no such Secret."""
-        data = await SecretCache(self.client).read(SecretRef(self.namespace, name))
+        data = await self.read(name)
         return None if data is None else data.get(MEMBER, Sensitive(b""))
+
+    async def read(self, name: str) -> Mapping[str, Sensitive] | None:
+        """All that is in the Secret of this name; None where there is none."""
+        return await SecretCache(self.client).read(SecretRef(self.namespace, name))
 
     async def make(self, name: str, key: Sensitive | None = None) -> Sensitive | None:
         """Makes it where there is none, of random bytes if no other ``key`` is given, and gives the one that holds: another's may be first.

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from keyturn.model.errors import KeyturnError
 from keyturn.model.sensitive import Sensitive
@@ -65,6 +66,12 @@ class MasterKeys:
         """The one key that somebody gave elsewhere. Raises `KeyTooWeak`."""
         return cls((MasterKey(_strong(Sensitive(words.reveal().strip()), origin), origin),))
 
+    @classmethod
+    def kept(cls, place: str, key: Sensitive, previous: Sensitive | None = None) -> "MasterKeys":
+        """Those that are kept together at a place, which is named for people. Raises `KeysRefused`."""
+        given = {place: key, f"the former key in {place}": previous or Sensitive(b"")}
+        return cls(_distinct(tuple(MasterKey(_strong(words, origin), origin) for origin, words in given.items() if words)))
+
     @property
     def wanted(self) -> MasterKey:
         """The one that new values shall lie under."""
@@ -74,6 +81,10 @@ class MasterKeys:
         """Those that may open the key of this id: the one that bears it, else those that bear no other ``known`` one's."""
         named = tuple(key for key in self.keys if key.id == key_id)
         return named or tuple(key for key in self.keys if key.id not in known)
+
+
+NO_KEYS: Final = MasterKeys(())
+"""Where they are yet to come."""
 
 
 def _in_file(text: str) -> Iterator[MasterKey]:

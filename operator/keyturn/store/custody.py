@@ -5,7 +5,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from keyturn.model.keys import SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE, KeysRefused, MasterKeys
@@ -14,6 +14,11 @@ LARGEST_FILE = 64 * 1024
 _PR_SET_DUMPABLE = 4
 
 log = logging.getLogger("keyturn.keys")
+
+
+def are_given(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process was given master keys, or the beginnings of them."""
+    return any(environment.get(name, "").strip() for name in (SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE))
 
 
 def take_master_keys(environment: MutableMapping[str, str] = os.environ) -> MasterKeys:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from keyturn.model.keys import MasterKeys
+from keyturn.model.keys import NO_KEYS, MasterKeys
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail, trail_of
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
-from keyturn.store.keys import Keyholder
+from keyturn.store.keys import Keyholder, is_empty, read_rows
 from keyturn.store.schema import ready
 from keyturn.store.values import SqlValues
 
@@ -20,16 +20,28 @@ STORE: Final = "default"
 _NO_URL: Final = Sensitive(b"postgresql://")
 
 
+class Keeper(Protocol):
+    """Where master keys are kept that nobody gave to this process. Raises a `KeyturnError`."""
+
+    async def __call__(self, *, may_make: bool) -> MasterKeys:
+        """Them; one is made where there is none and ``may_make``: what is in the database needs the one that it was written under."""
+        ...
+
+
 class SqlDatabases:
-    """Use `of`. ``holder`` is that of the operator's own database, None where it was given none."""
+    """Use `of`. ``holder`` is that of the operator's own database, None where it was given none.
+
+    ``keeper`` has its master keys where they were not given.
+    """
 
     def __init__(self, holder: Keyholder | None = None) -> None:
         self.holder = holder
+        self.keeper: Keeper | None = None
         self._turn = asyncio.Lock()
         self._is_open = False
 
     @classmethod
-    def of(cls, url: Sensitive, masters: MasterKeys) -> "SqlDatabases":
+    def of(cls, url: Sensitive, masters: MasterKeys = NO_KEYS) -> "SqlDatabases":
         """With a database of the operator's own, without I/O. Raises `DatabaseRefused`."""
         return cls(Keyholder(open_database(url), masters))
 
@@ -48,9 +60,19 @@ class SqlDatabases:
             raise DatabaseRefused("the operator has no database; start it with DATABASE_URL and SECRET_KEY")
         async with self._turn:
             if not self._is_open:
-                await _proved(self.holder)
+                await ready(self.holder.database)
+                if not self.holder.masters.keys:
+                    self.holder.masters = await self._kept(self.holder)
+                await self.holder.open()
                 self._is_open = True
         return self.holder
+
+    async def _kept(self, holder: Keyholder) -> MasterKeys:
+        if self.keeper is None:
+            return MasterKeys.of({})  # which says what to give
+        async with holder.database.reading() as connection:
+            may_make = not await read_rows(connection) and await is_empty(connection)
+        return await self.keeper(may_make=may_make)
 
     async def own(self) -> SqlValues:
         return SqlValues(await self.begin(), STORE)

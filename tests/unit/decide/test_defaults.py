@@ -58,6 +58,14 @@ def test_the_database_is_the_own_one() -> None:
     assert in_operator(SECRETS_PROVIDER="database", DATABASE_URL="sqlite:////x", SECRET_KEYS_FILE="/k").config == DatabaseConfig()
 
 
+def test_the_key_of_the_own_database_may_be_kept_by_the_operator_and_a_program_elsewhere_has_to_be_given_one() -> None:
+    without = DATABASE | {"SECRET_KEY": ""}
+    assert in_operator(**without).config == DatabaseConfig()
+    assert in_program(**without, KEYTURN_OPERATOR_NAMESPACE="keyturn-system").config == DatabaseConfig()
+    with pytest.raises(Rejected, match="SECRET_KEY: is needed with SECRETS_PROVIDER=database, or SECRET_KEYS_FILE; make one with: openssl"):
+        in_program(**without)
+
+
 def test_vault_is_told_its_server_its_engine_and_its_namespace() -> None:
     token = KeyRef(Carrier.ENVIRONMENT, "", "", "VAULT_TOKEN")
     assert vault() == VaultConfig("https://vault:8200", TokenLogin(token), mount="secret")
@@ -109,10 +117,6 @@ def test_credentials_are_held_and_never_shown() -> None:
         ),
         (FILE | {"SECRETS_FILE_PATH": "/", "SECRETS_FILE_FORMAT": "JSON"}, "SECRETS_FILE_PATH: "),
         (DATABASE | {"DATABASE_URL": " "}, "DATABASE_URL: is needed with SECRETS_PROVIDER=database; set it to postgresql://"),
-        (
-            DATABASE | {"SECRET_KEY": ""},
-            "SECRET_KEY: is needed with SECRETS_PROVIDER=database, or SECRET_KEYS_FILE; make one with: openssl",
-        ),
         (VAULT | {"VAULT_URL": ""}, "VAULT_URL: is needed with SECRETS_PROVIDER=hashicorp_vault; set it to https://"),
         (VAULT | {"VAULT_URL": "http://vault"}, "VAULT_URL: http would send the log-in in clear"),
         (VAULT | {"VAULT_URL": "", "VAULT_ADDR": f"https://me:{VALUE}@vault"}, "VAULT_ADDR: is no plain URL"),
