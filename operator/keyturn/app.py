@@ -34,6 +34,7 @@ from keyturn.flow.refresher import Refresher
 from keyturn.flow.steps import providers_of
 from keyturn.flow.workqueue import Lane, WorkQueue
 from keyturn.flow.world import World
+from keyturn.handlers.audit_numbers import watch_audit
 from keyturn.handlers.news import News
 from keyturn.handlers.watchdog import Watchdog
 from keyturn.kube import master_key
@@ -236,8 +237,7 @@ def _watch_numbers(
         return 0.0
 
     metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
-    metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not audit.problem))
-    metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(audit.lag))
+    watch_audit(metrics, audit)
     metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
     loop = asyncio.get_running_loop()
     metrics.watch("keyturn_tasks", "Tasks of the event loop: growth without more objects is a leak.", lambda: len(asyncio.all_tasks(loop)))

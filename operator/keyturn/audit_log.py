@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Final
 
+from keyturn.flow.audit_counts import AuditCounts
 from keyturn.model.audit import AuditEntry, Findings, Outcome
 
 LOGGER = "keyturn.audit"
@@ -15,20 +16,28 @@ class LogAudit:
 
     problem: Final = ""
     lag: Final = 0
+    oldest_s: Final = 0.0
+    head: Final = None
 
     def __init__(self) -> None:
         self._log = logging.getLogger(LOGGER)
         self._serial = 0
+        self._actions: dict[str, str] = {}
+        self.counts = AuditCounts()
         self._epoch = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
 
     async def intend(self, entry: AuditEntry) -> str:
-        return self._say("intent", entry)
+        event = self._say("intent", entry)
+        self._actions[event] = entry.action
+        return event
 
     async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        self.counts.ended(self._actions.pop(intent, ""), outcome, reason)
         told = {} if found is None else {"details": dict(found.details)} | ({} if found.keys is None else {"keys": list(found.keys)})
         self._log.info("settled", extra={"settles": intent, "outcome": str(outcome), "reason": reason, **told})
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self.counts.ended(entry.action, outcome, reason)
         self._say("recorded", entry, outcome=str(outcome), reason=reason)
 
     def _say(self, message: str, entry: AuditEntry, **ended: str) -> str:

@@ -184,6 +184,12 @@ class Metrics:
         self._writes = Counter(
             "keyturn_cluster_writes_total", "Writes to the API server, by what was written.", ["what"], registry=self.registry
         )
+        self._failures = Counter(
+            "keyturn_access_failures_total",
+            "What was done with secrets and did not end well, as the audit trail tells it: denied, failed, or without an answer.",
+            ["action", "outcome", "reason"],
+            registry=self.registry,
+        )
         self._calls = Histogram(
             "keyturn_provider_call_duration_seconds",
             "Time of one call to a provider, by its type, the call and the class of its result.",
@@ -216,6 +222,9 @@ class Metrics:
 
     def wrote(self, what: str) -> None:
         self._writes.labels(what).inc()
+
+    def failed(self, action: str, outcome: str, reason: str) -> None:
+        self._failures.labels(action, outcome, reason).inc()
 
     def called(self, provider: str, call: str, result: str, seconds: float) -> None:
         self._calls.labels(provider, call, result).observe(seconds)

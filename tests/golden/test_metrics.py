@@ -21,6 +21,7 @@ async def test_names_types_labels_and_buckets_are_as_they_were() -> None:
         metrics = engine.metrics
         metrics.synced("Synced", 0.1)
         metrics.wrote("status")
+        metrics.failed("provider.read", "denied", "AccessDenied")
         metrics.called("fake", "get_many", "OK", 0.1)
         engine.cache.put(provider())
         families = list(text_string_to_metric_families(metrics.exposition().decode()))

@@ -28,6 +28,7 @@ async def families() -> Iterable[Metric]:
     metrics = engine.metrics
     metrics.synced("Synced", 0.1)
     metrics.wrote("status")
+    metrics.failed("provider.read", "denied", "AccessDenied")
     metrics.called("fake", "get_many", "OK", 0.1)
     engine.cache.put(provider())
     await engine.lease_client.close()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from keyturn.flow.audit_counts import AuditCounts
 from keyturn.model.audit import AuditEntry, AuditRow, Findings, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Invalid, KeyturnError
 from keyturn.ports import Clock
@@ -85,6 +86,7 @@ class AuditQueue:
     _must_begin: bool = True
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _is_closed: bool = False
+    counts: AuditCounts = field(default_factory=AuditCounts)
 
     async def intend(self, entry: AuditEntry) -> str:
         row = self._row(entry)
@@ -98,10 +100,12 @@ class AuditQueue:
 
     async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
         if (entry := self._intents.pop(intent, None)) is not None:
+            self.counts.ended(entry.action, outcome, reason)
             told = found.of(entry) if found else entry
             self._put(_Waiting(self._row(told, settles=intent, outcome=outcome, reason=reason)))
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
+        self.counts.ended(entry.action, outcome, reason)
         self._put(_Waiting(self._row(entry, outcome=outcome, reason=reason)))
 
     def begin_term(self, anchor: str) -> None:
@@ -115,6 +119,14 @@ class AuditQueue:
     def lag(self) -> int:
         """Rows that are not written yet."""
         return len(self._waiting)
+
+    @property
+    def oldest_s(self) -> float:
+        """For how many seconds the oldest of them has waited; may be asked by another thread."""
+        try:
+            return max(0.0, (self.clock.now() - self._waiting[0].row.at).total_seconds())
+        except IndexError:
+            return 0.0
 
     async def run(self) -> None:
         """Writes until it is cancelled; what is left then is for `close`."""
@@ -173,6 +185,7 @@ class AuditQueue:
                 self.head = await trail.append([each.row for each in group])
         except Invalid as error:
             if len(group) == 1:
+                self.counts.refused += 1
                 log.error("an entry of the audit trail was refused: %s", error, extra={"action": group[0].row.action})
                 return _tell(group, UNREADABLE)
             half = len(group) // 2
@@ -209,6 +222,7 @@ class AuditQueue:
         self._doubtful.clear()
 
     def _fail(self, error: KeyturnError) -> None:
+        self.counts.failures += 1
         if self.problem != (problem := str(error)):
             log.error("the audit trail takes no entry, so that nothing is changed: %s", problem)
         self.problem = problem
@@ -217,7 +231,9 @@ class AuditQueue:
     def _refuse(self, problem: str) -> None:
         _tell([each for each in self._waiting if each.told is not None], problem)
         self._waiting = deque(each for each in self._waiting if each.told is None)
-        if not self._waiting:
+        if self._waiting:
+            self._is_wanted.set()  # what could not be written is tried again, though nobody adds to it
+        else:
             self._is_wanted.clear()
 
     def _put(self, waiting: _Waiting) -> None:

@@ -1,0 +1,23 @@
+"""What is counted of an audit trail's work, and of what it was told; read by whoever shows numbers, in other threads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from keyturn.model.audit import Outcome
+
+Ended: TypeAlias = Callable[[str, Outcome, str], None]
+"""Is told of each settlement and record: action, outcome, reason."""
+
+
+def nobody(action: str, outcome: Outcome, reason: str) -> None:
+    """Hears it, and tells no one."""
+
+
+@dataclass(slots=True)
+class AuditCounts:
+    """Since the process began. ``refused``: rows that the database can never hold; ``failures``: times that it took nothing."""
+
+    refused: int = 0
+    failures: int = 0
+    ended: Ended = nobody
