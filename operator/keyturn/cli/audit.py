@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from keyturn.cli.audit_door import Anchor, Time, given_keys, opened_trail
+from keyturn.cli.audit_export import export
 from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
 from keyturn.decide.auditrow import Texts, row_of
@@ -22,6 +23,7 @@ def audit() -> None:
 
 
 audit.add_command(verify)
+audit.add_command(export)
 audit.add_command(key)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keyturn.cli.audit_door import Anchor, database_url, given_keys, opened_trail, processors, progress
+from keyturn.cli.audit_export import FILE, told_of_file
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
@@ -47,8 +48,9 @@ class NoAuditKey(KeyturnError):
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="A checkpoint that was kept elsewhere, or the ConfigMap in JSON; may be given again.",
 )
+@click.option("--file", type=FILE, help="Rows that `keyturn audit export` wrote, in the place of a database.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=processors, help="Processes that share in a long trail. Default: the CPUs.")
-def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...], jobs: int) -> None:
+def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...], jobs: int, file: Path | None) -> None:
     """Say whether the trail is as it was written, or which row shows that it is not.
 
     Needs no secret: the public key of checkpoints is enough, and checkpoints that were kept where nobody has the database
@@ -56,6 +58,9 @@ def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...]
     checked too, which nobody can make who has the database alone.
     """
     need("database", "keyturn audit")
+    if file is not None:
+        click.echo(told_of_file(file, anchor))
+        return
     for line in asyncio.run(_verify(anchor, keys, kept, jobs)):
         click.echo(line)
 

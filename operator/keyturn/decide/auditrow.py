@@ -64,6 +64,17 @@ def canonical(seq: int, texts: Texts) -> bytes:
     ).encode("utf-8", "surrogatepass")
 
 
+def read_entry(entry: bytes) -> tuple[int, Texts] | None:
+    """The number and the columns of the row that these bytes were made of; None where they are no row's."""
+    try:
+        facts = json.loads(entry.decode())
+        texts = {name: facts[name] for name in (*NAMES, "at")} | {name: _encode(facts[name]) for name in ("keys", "details")}
+        seq = facts["seq"]
+        return (seq, texts) if type(seq) is int and canonical(seq, texts) == entry else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def moment(at: datetime) -> str:
     """A time in UTC to the microsecond, always as long."""
     return f"{at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

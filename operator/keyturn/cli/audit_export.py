@@ -1,0 +1,73 @@
+"""``keyturn audit export``: rows of the trail in a file, which can be looked at where there is no database."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from keyturn.cli.audit_door import Time, given_keys, opened_trail
+from keyturn.cli.needs import need
+from keyturn.decide.hashchain import Walk
+from keyturn.model.audit import Head
+from keyturn.model.errors import KeyturnError
+
+FILE: Final = click.Path(dir_okay=False, exists=True, path_type=Path)
+
+
+class NothingToExport(KeyturnError):
+    """There are no rows within what was asked for."""
+
+
+@click.command()
+@click.option(
+    "-o", "--out", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to make; none is overwritten."
+)
+@click.option("--from", "first", type=click.IntRange(1), default=1, help="From this row on.")
+@click.option("--to", "last", type=click.IntRange(1), help="Up to this row.")
+@click.option("--since", type=Time(), help="From the first row on that is not before this time (UTC).")
+@click.option("--until", type=Time(), help="Up to the last row that is before this time (UTC).")
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "sqlite"]), default="jsonl", show_default=True, help="Lines of JSON, or a database."
+)
+def export(*, path: Path, first: int, last: int | None, since: datetime | None, until: datetime | None, form: str) -> None:
+    """Write rows to a file that `keyturn audit verify --file` can follow without the database.
+
+    They are followed as they are written: a trail that is not as it was written is not exported. Keep the end that is told.
+    """
+    need("database", "keyturn audit")
+    click.echo(asyncio.run(_export(path, first, last, since, until, form)))
+
+
+async def _export(path: Path, first: int, last: int | None, since: datetime | None, until: datetime | None, form: str) -> str:
+    from keyturn.store.audit import seal_key
+    from keyturn.store.audit_file import export as write
+    from keyturn.store.audit_range import bounds
+
+    async with opened_trail() as (database, _):
+        holder = await given_keys(database)
+        found = await bounds(database, first, last, since, until)
+        if found is None:
+            raise NothingToExport("the audit trail has no rows within what was asked for")
+        begin, end = found
+        walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, at=begin)
+        await write(database, walk, end, path, form)
+    return f"{path} has rows {begin.seq + 1} to {walk.at.seq}; the end is {walk.at}"
+
+
+def told_of_file(path: Path, anchor: Head | None) -> str:
+    """What there is to say of an exported file whose rows are as they were written. Raises `TrailBroken` and `FileRefused`."""
+    from keyturn.store.audit_file import TrailBroken, followed_file
+
+    walk = Walk(lambda _: None, anchor=anchor)
+    begin, problem = followed_file(path, walk)
+    if problem:
+        raise TrailBroken(f"{path} is not as it was written: {problem}")
+    lines: Sequence[str] = (
+        f"rows {begin.seq + 1} to {walk.at.seq} hang together as they were written; the end is {walk.at}",
+        *([f"they follow {begin}, which is not in the file"] if begin.seq else []),
+        *(["seals were not checked: that takes the database and the master keys"] if walk.unchecked else []),
+    )
+    return "\n".join(lines)
