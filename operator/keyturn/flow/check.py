@@ -115,7 +115,7 @@ async def _say(provider: ProviderObject, reason: str, message: str, now: datetim
             # There is no object on which anybody could read it.
             log.log(logging.INFO if reason == "Synced" else logging.WARNING, "the default provider: %s", message)
     elif reason != "Synced" and is_new:
-        world.events.post(provider, "Warning", reason, message)
+        world.events.post(provider, "Warning", reason, status.conditions[0].message)
     try:
         await world.statuses.write_provider(provider, status)
         if before is None or before.status != status.conditions[0].status:

@@ -79,7 +79,7 @@ async def _say(verdict: Judgement, managed: Managed, memory: Memory, world: Worl
     before = managed.status.condition("Ready")
     if verdict.reason not in (memory.told, before.reason if before else ""):
         memory.told = verdict.reason
-        world.events.post(managed, "Warning", verdict.reason, verdict.message)
+        world.events.post(managed, "Warning", verdict.reason, status.conditions[0].message)
     await _write(managed, status, memory, world)
 
 

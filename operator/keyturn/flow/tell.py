@@ -23,7 +23,9 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
     elif done.is_type_change:
         world.events.post(managed, "Normal", "TypeChanged", f"Secret {name} was deleted and made anew with type {desired.type}")
     elif plan.action is Action.RECREATE:
-        world.events.post(managed, "Normal", "Recreated", f"Secret {name} was gone and was made anew")
+        world.events.post(
+            managed, "Normal", "Recreated", f"Secret {name} was gone and was made anew; delete the ManagedSecret to be rid of it"
+        )
         _count({"all of it": "somebody"}, desired, managed, memory, world)
     elif plan.action is Action.ADOPT:
         goes = "; it now goes with the ManagedSecret, creationPolicy Orphan would keep it" if desired.owner else ""
@@ -37,7 +39,12 @@ def tell(done: Done, managed: Managed, memory: Memory, world: World) -> None:
 def _tell_repair(plan: Plan, desired: Desired, managed: Managed, memory: Memory, world: World) -> None:
     name = desired.ref.name
     by = ", ".join(f"{key} by {manager}" for key, manager in sorted(plan.taken_by.items())[:5])
-    world.events.post(managed, "Normal", "Repaired", f"Secret {name} had been changed{f' ({by})' if by else ''} and is as ordered again")
+    world.events.post(
+        managed,
+        "Normal",
+        "Repaired",
+        f"Secret {name} had been changed{f' ({by})' if by else ''} and is as ordered again; change it at its source",
+    )
     _count(plan.taken_by, desired, managed, memory, world)
 
 
@@ -46,5 +53,6 @@ def _count(fields: Mapping[str, str], desired: Desired, managed: Managed, memory
     memory.takes = taken(memory.takes, fields, world.clock.now(), window_s=world.patience.conflict_window_s)
     fought = ", ".join(sorted(field for field in fields if len(memory.takes.get(field, ())) >= TOLD_AT))
     if fought:
-        note = f"another writer keeps changing {fought} of Secret {desired.ref.name}; after {LIMIT} times we pause"
+        remedy = "stop it, or give each its own Secret"
+        note = f"another writer keeps changing {fought} of Secret {desired.ref.name}; after {LIMIT} times we pause: {remedy}"
         world.events.post(managed, "Warning", "Conflict", note)

@@ -1,6 +1,7 @@
 """The event stream for people (events.k8s.io/v1): posted in the background, merged into series, bounded.
 
-Losing an event loses no record, so that a full queue drops and counts, and a failed post is logged.
+Losing an event loses no record, so that what comes too fast and what finds the queue full is dropped and counted, and a failed post
+is logged.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from keyturn.decide.retry import Bucket
 from keyturn.kube.client import MERGE, METADATA, Client
 from keyturn.model.errors import ClusterError, NamespaceTerminating, NotLeading, ObjectGone
 from keyturn.model.ids import API_VERSION
@@ -23,6 +25,9 @@ CONTROLLER = "keyturn.dev/operator"
 QUEUED = 1000
 SERIES_WINDOW = timedelta(minutes=10)
 REMEMBERED = 2000
+OF_ONE, OF_ONE_PER_S = 25.0, 1 / 60
+"""Of one object: so many at once, and then one a minute."""
+OF_ALL, OF_ALL_PER_S = 500.0, 20.0
 NOTE_LIMIT = 1000
 
 _encode = msgspec.json.Encoder().encode
@@ -47,6 +52,25 @@ class _Post:
 
 
 @dataclass(slots=True)
+class _Pace:
+    """How many events there may be, of one object and of all: whoever flips a spec each second must not keep others from being heard."""
+
+    _all: Bucket = field(default_factory=lambda: Bucket.full(OF_ALL_PER_S, OF_ALL, 0.0))
+    _each: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+
+    def admits(self, uid: str, now_s: float) -> bool:
+        each, of_one_s = self._each.get(uid, Bucket.full(OF_ONE_PER_S, OF_ONE, now_s)).take(now_s)
+        everybody, of_all_s = self._all.take(now_s)
+        if of_one_s or of_all_s:
+            return False
+        self._all, self._each[uid] = everybody, each
+        self._each.move_to_end(uid)
+        while len(self._each) > REMEMBERED:
+            self._each.popitem(last=False)
+        return True
+
+
+@dataclass(slots=True)
 class EventPoster:
     """Takes events at once and posts them one after the other."""
 
@@ -54,11 +78,15 @@ class EventPoster:
     clock: Clock
     instance: str
     dropped: int = 0
+    _pace: _Pace = field(default_factory=_Pace)
     _queue: asyncio.Queue[_Post] = field(default_factory=lambda: asyncio.Queue(QUEUED))
     _series: OrderedDict[tuple[str, str, str], _Series] = field(default_factory=OrderedDict)
 
     def post(self, about: Managed | ProviderObject, kind: str, reason: str, note: str) -> None:
-        ref = about.ref
+        ref, now = about.ref, self.clock.now()
+        if not self._pace.admits(about.uid, now.timestamp()):
+            self.dropped += 1
+            return
         regarding = {
             "apiVersion": API_VERSION,
             "kind": str(ref.kind),
@@ -69,7 +97,7 @@ class EventPoster:
         if ref.namespace:
             regarding["namespace"] = ref.namespace
         # Events on cluster-scoped objects live in "default", where kubectl describe looks for them.
-        made = _Post(ref.namespace or "default", regarding, kind, reason, note[:NOTE_LIMIT], self.clock.now())
+        made = _Post(ref.namespace or "default", regarding, kind, reason, note[:NOTE_LIMIT], now)
         try:
             self._queue.put_nowait(made)
         except asyncio.QueueFull:
