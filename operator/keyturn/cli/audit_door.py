@@ -1,11 +1,12 @@
 """What the commands of ``keyturn audit`` share: the way into the database that DATABASE_URL names, and what they are given."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,6 +14,7 @@ import click
 from keyturn.cli.kept_keys import has_keys, master_keys
 from keyturn.cli.needs import NoDatabase
 from keyturn.model.audit import Head
+from keyturn.model.durations import seconds
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from keyturn.store.keys import Keyholder
 
 EVERY_S: Final = 0.2
+
+
+_AGO: Final = re.compile(r"([0-9.]+[a-z]+)+")
 
 
 class Anchor(click.ParamType[Head]):
@@ -36,15 +41,17 @@ class Anchor(click.ParamType[Head]):
 
 
 class Time(click.ParamType[datetime]):
-    """A time, in UTC where it names no zone."""
+    """A time, in UTC where it names no zone; or a Go-style duration, for so long ago."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
+            if _AGO.fullmatch(str(value)):
+                return datetime.now(UTC) - timedelta(seconds=seconds(str(value)))
             found = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail("is no time; write it as 2026-11-30 or 2026-11-30T12:00:00Z", param, ctx)
+            self.fail("is no time; write it as 2026-11-30, 2026-11-30T12:00:00Z, or 2h for two hours ago", param, ctx)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -82,6 +82,30 @@ class AuditRow:
     reason: str = ""
 
 
+OPEN: Final = "open"
+"""Instead of an outcome: what nothing settles yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which rows somebody asks for: those that all of this holds for, '' and None asking for nothing.
+
+    ``object`` is the subject or the target, with its kind or without. Rows that settle others are told with those, unless it is
+    they that are asked for: by ``outcome`` or ``reason``, or as ``every_row``.
+    """
+
+    object: str = ""
+    actor: str = ""
+    action: str = ""
+    attempt: str = ""
+    key: str = ""
+    outcome: str = ""
+    reason: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    every_row: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Chained:
     """A row in its place in the chain: ``texts`` are its columns. ``hash`` covers ``entry``, the canonical bytes, and all rows before.

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Row, or_, select
+from sqlalchemy import Column, ColumnElement, Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.auditrow import COLUMNS, moment, row_of
+from keyturn.decide.auditrow import COLUMNS, row_of
 from keyturn.decide.hashchain import START, Walk
-from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head
+from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
+from keyturn.store.audit_question import wanted
 from keyturn.store.audit_reading import PART, parts
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
@@ -102,16 +102,9 @@ class AuditTrail:
         """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
         return str(await followed(self._database, walk, pace) or "")
 
-    async def asked(
-        self, limit: int, *, subject: str, actor: str, action: str, attempt: str, since: datetime | None, until: datetime | None
-    ) -> Sequence[Chained]:
-        """The newest rows that all of this holds for, '' and None asking for nothing. Raises `ProviderError`."""
-        given = ((log.c.actor, actor), (log.c.action, action), (log.c.attempt, attempt))
-        where = [column == text for column, text in given if text]
-        where += [or_(log.c.subject == subject, log.c.target == subject)] if subject else []
-        where += [log.c.at >= moment(since)] if since else []
-        where += [log.c.at < moment(until)] if until else []
-        return await self.find(*where, most=limit, newest=True)
+    async def asked(self, question: Question, limit: int) -> Sequence[Chained]:
+        """The newest rows that it asks for. Raises `ProviderError`."""
+        return await self.find(*wanted(question), most=limit, newest=True)
 
     async def settlements(self, events: Collection[str]) -> Sequence[Chained]:
         """Of these intents. Raises `ProviderError`."""
