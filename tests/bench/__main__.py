@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench import trail
 from bench.pace import Pace
 from bench.record import Measurement, measurement, merge, read, write
 from bench.report import page, placed, runs, table
@@ -67,7 +68,8 @@ def bench(objects: int, times: int, provider: str, pace: Pace) -> Measurement:
         for run in range(1, times + 1):
             progress.say(f"bench: run {run} of {times}, {objects} objects, {provider}")
             with rig(provider, objects, progress) as made:
-                each.append(measure(made, pace))
+                found = measure(made, pace)
+            each.append(found | trail.cost(provider, objects, progress, run))
     return measurement(objects, provider, pace, each)
 
 

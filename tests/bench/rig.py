@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from bench import gauges
@@ -64,16 +65,19 @@ class Rig:
 
     def order(self, interval: str) -> None:
         """Makes every ManagedSecret."""
-        for done, (where, name) in enumerate(self.names):
+        for done, name in enumerate(self.names):
             self.show(f"{done} made")
-            spec = {
-                "providerRef": {"kind": "ClusterSecretProvider", "name": PROVIDER},
-                "refreshInterval": interval,
-                "data": [{"secretKey": FIELD, "remoteRef": self.source.remote_ref(name)}],
-            }
-            self.api.create(
-                {"apiVersion": API_VERSION, "kind": "ManagedSecret", "metadata": {"name": name, "namespace": where}, "spec": spec}
-            )
+            self.make(name, interval)
+
+    def make(self, name: tuple[str, str], interval: str) -> None:
+        """Makes one."""
+        spec = {
+            "providerRef": {"kind": "ClusterSecretProvider", "name": PROVIDER},
+            "refreshInterval": interval,
+            "data": [{"secretKey": FIELD, "remoteRef": self.source.remote_ref(name[1])}],
+        }
+        metadata = {"name": name[1], "namespace": name[0]}
+        self.api.create({"apiVersion": API_VERSION, "kind": "ManagedSecret", "metadata": metadata, "spec": spec})
 
     def refresh_every(self, interval: str) -> None:
         """Changes the interval of every ManagedSecret, and waits until each says so."""
@@ -87,21 +91,20 @@ class Rig:
         """A place in the API server's audit log."""
         return mark(self.plane)
 
-    def wait_statuses(self, since: int) -> None:
-        """Returns when as many statuses were written since a mark as there are objects; asks no server for that."""
-        taken, deadline = 0, time.monotonic() + 120 + 0.2 * self.count
+    def wait_statuses(self, since: int, count: int = 0) -> None:
+        """Returns when so many statuses were written since a mark, else as many as there are objects; asks no server for that."""
+        count = count or self.count
+        taken, deadline = 0, time.monotonic() + 120 + 0.2 * count
         with self.plane.audit_log.open("rb") as log:
             log.seek(since)
             rest = b""
-            while taken < self.count:
+            while taken < count:
                 *lines, rest = (rest + log.read()).split(b"\n")
                 taken += sum(all(part in line for part in _STATUS_TAKEN) for line in lines)
                 self.show(f"{taken} synced")
                 self.check_operator()
                 if time.monotonic() > deadline:
-                    raise ControlPlaneError(
-                        f"{taken} of {self.count} objects were synced in time; the operator said:\n{self.operator.story()}"
-                    )
+                    raise ControlPlaneError(f"{taken} of {count} objects were synced in time; the operator said:\n{self.operator.story()}")
                 time.sleep(LOOK_S)
 
     def requests(self, since: int) -> list[Request]:
@@ -141,12 +144,17 @@ class Rig:
             time.sleep(min(left, 1.0))
 
 
+def moment(request: Request) -> float:
+    """When the API server got it, in seconds of the epoch."""
+    return datetime.fromisoformat(request.at).timestamp()
+
+
 def namespace(n: int) -> str:
     return f"bench-{n % NAMESPACES}"
 
 
 @contextmanager
-def rig(provider: str, count: int, progress: Progress) -> Iterator[Rig]:
+def rig(provider: str, count: int, progress: Progress, *flags: str, settings: Mapping[str, str] | None = None) -> Iterator[Rig]:
     """All of it, new, for as long as it is entered; the operator does not run yet."""
     progress.say("  a control plane of our own")
     with ControlPlane.run(controllers=False) as plane:
@@ -154,4 +162,4 @@ def rig(provider: str, count: int, progress: Progress) -> Iterator[Rig]:
         root = plane.folder / "sources"
         root.mkdir()
         with source_of(provider, root) as source, closing(Api(plane)) as api:
-            yield Rig(plane, api, source, Operator(plane, root, "--log-level=info"), progress, count)
+            yield Rig(plane, api, source, Operator(plane, root, *(flags or ("--log-level=info",)), settings=settings), progress, count)
