@@ -1,6 +1,10 @@
 """Migrations lead to the tables that the code works with, and back, on both databases."""
 
+import asyncio
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +21,8 @@ from keyturn.model.material import SourceRef
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.engine import Database
 from keyturn.store.failures import DatabaseRefused
-from keyturn.store.schema import EMPTY, NEWEST, migrate, newest, ready
+from keyturn.store.readiness import REVISION, ready
+from keyturn.store.schema import EMPTY, NEWEST, migrate, newest
 from keyturn.store.tables import metadata
 from store.places import Place, token
 
@@ -45,6 +50,24 @@ async def test_migrations_lead_to_the_tables_of_the_code_and_back(empty_place: P
         assert await migrate(owner) == (newest(), newest())
         assert await migrate(owner, EMPTY) == (newest(), "")
         assert await tables(owner) == {"alembic_version"}
+
+
+def test_the_schema_of_this_version_is_the_newest_step() -> None:
+    assert newest() == REVISION
+
+
+async def test_an_operator_whose_tables_are_right_does_not_load_what_makes_tables(place: Place) -> None:
+    """It is 13 MiB of memory for as long as it runs."""
+    program = (
+        "import asyncio, os, sys; from keyturn.model.sensitive import Sensitive; from keyturn.store.databases import open_database;"
+        " from keyturn.store.readiness import ready; asyncio.run(ready(open_database(Sensitive.of(os.environ['DATABASE_URL']))));"
+        " print(sorted({'alembic', 'mako'} & set(sys.modules)))"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": place.url}
+    told = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "[]\n"
 
 
 async def test_a_file_is_made_by_whoever_opens_it_and_a_server_s_tables_are_not(empty_place: Place) -> None:

@@ -58,8 +58,8 @@ def _database() -> "Database":
 
 async def _rotate(wait_s: float, *, withdraw: bool) -> None:
     from keyturn.store.keys import Keyholder
+    from keyturn.store.readiness import ready
     from keyturn.store.rotation import Rotation, standing
-    from keyturn.store.schema import ready
 
     database = _database()
     try:

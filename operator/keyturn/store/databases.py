@@ -11,7 +11,7 @@ from keyturn.store.audit import AuditTrail, trail_of
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder, is_empty, read_rows
-from keyturn.store.schema import ready
+from keyturn.store.readiness import ready
 from keyturn.store.values import SqlValues
 
 STORE: Final = "default"

@@ -35,17 +35,6 @@ _GRANTS: Final = {
 }
 
 
-async def ready(database: Database) -> None:
-    """Makes sure that the schema is ours: SQLite's is brought there, PostgreSQL's is looked at.
-
-    Raises `DatabaseRefused` where it is older or newer than this version of Keyturn, and `ProviderError`.
-    """
-    if database.is_sqlite:
-        await migrate(database)
-    else:
-        await check(database)
-
-
 async def check(database: Database) -> None:
     """Makes sure that the schema is that of this version, and changes nothing. Raises `DatabaseRefused`, and `ProviderError`."""
     async with database.reading() as connection:
