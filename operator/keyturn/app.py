@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from keyturn import __version__
 from keyturn.audit_log import LogAudit
+from keyturn.checkpointing import keep_checkpoints
 from keyturn.decide.address import AddressRules
 from keyturn.decide.admit import Limits, is_of_class
 from keyturn.decide.default_clouds import google_places
@@ -193,6 +194,7 @@ def _keep_database(databases: LateDatabases, audit: AuditQueue | LogAudit, ident
         engine.on_term.append(audit.begin_term)
         engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
         engine.closers.insert(0, audit.close)
+        keep_checkpoints(databases, audit, engine)
 
 
 def _facts(given: Given) -> Mapping[str, str]:

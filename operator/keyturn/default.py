@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keyturn.store.audit import AuditTrail
+    from keyturn.store.audit_keys import KeptKeys
+    from keyturn.store.checkpoints import CheckpointBook
     from keyturn.store.databases import Keeper, SqlDatabases
     from keyturn.store.replicas import Presence
 
@@ -72,6 +74,10 @@ class LateDatabases:
     async def trail(self) -> "AuditTrail":
         """The audit trail in the operator's own. Raises a `KeyturnError`."""
         return await self._all().trail()
+
+    async def checkpoints(self, keys: "KeptKeys") -> "CheckpointBook":
+        """Those of the audit trail in the operator's own; the key is among ``keys`` where none was given. Raises a `KeyturnError`."""
+        return await self._all().checkpoints(keys)
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> Provider:
         return await self._all().open(key, connect, tenant)
@@ -143,11 +149,13 @@ def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, address
 
 def _own_database(environment: MutableMapping[str, str]) -> "SqlDatabases":
     try:
+        from keyturn.store.audit_keys import take_audit_keys
         from keyturn.store.databases import SqlDatabases
     except ModuleNotFoundError as missing:
         raise MissingExtra("database", DATABASE_URL) from missing
     url = Sensitive(environment[DATABASE_URL].strip().encode("utf-8", "surrogateescape"))
-    return SqlDatabases.of(url, take_master_keys(environment) if are_given(environment) else NO_KEYS)
+    masters = take_master_keys(environment) if are_given(environment) else NO_KEYS
+    return SqlDatabases.of(url, masters, take_audit_keys(environment))
 
 
 def open_default(

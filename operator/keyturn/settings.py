@@ -38,6 +38,7 @@ class Settings:
     stop_grace_s: float = 10.0
     stall_limit_s: float = 120.0
     dead_limit_s: float = 60.0
+    audit_checkpoint_s: float = 3600.0
     identity: str = ""
     lease_duration_s: float = 10.0
     lease_renew_deadline_s: float = 7.0

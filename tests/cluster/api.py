@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from cluster.audit import refer
 from controlplane.installation import NAMESPACE
 from controlplane.plane import ControlPlane
+from keyturn.kube.audit_head import NAME as AUDIT_CONFIG_MAP
 from keyturn.model.ids import AUDIT_HEAD_ANNOTATION
 
 Json = dict[str, Any]
@@ -24,6 +25,7 @@ _GROUPS = {
     "ConfigMap": "/api/v1",
     "ServiceAccount": "/api/v1",
     "Deployment": "/apis/apps/v1",
+    "Lease": "/apis/coordination.k8s.io/v1",
     "ManagedSecret": "/apis/keyturn.dev/v1alpha1",
     "SecretProvider": "/apis/keyturn.dev/v1alpha1",
     "ClusterSecretProvider": "/apis/keyturn.dev/v1alpha1",
@@ -98,13 +100,22 @@ class Api:
         """How far the operator's Lease knows its audit trail to go; '' where it knows of none."""
         return str(self.call("GET", _LEASE)["metadata"].get("annotations", {}).get(AUDIT_HEAD_ANNOTATION, ""))
 
+    def audit_anchors(self) -> list[str]:
+        """How somebody accepts that all is lost which the cluster knows of the audit trail."""
+        kept = (self.find("ConfigMap", NAMESPACE, AUDIT_CONFIG_MAP) or {}).get("data", {}).get("head", "")
+        return [part for head in (self.audit_head(), kept) if head for part in ("--anchor", head)]
+
     def forget_audit_head(self) -> None:
         """What the operator of an earlier test left there, whose trail was in another database."""
-        try:
-            self.call("PATCH", _LEASE, {"metadata": {"annotations": {AUDIT_HEAD_ANNOTATION: None}}}, MERGE)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        for verb, path, *body in (
+            ("PATCH", _LEASE, {"metadata": {"annotations": {AUDIT_HEAD_ANNOTATION: None}}}, MERGE),
+            ("DELETE", path_of("ConfigMap", NAMESPACE, AUDIT_CONFIG_MAP)),
+        ):
+            try:
+                self.call(verb, path, *body)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
 
     def close(self) -> None:
         if self._connection is not None:

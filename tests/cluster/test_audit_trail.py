@@ -159,7 +159,7 @@ def test_a_database_that_lost_its_last_rows_stops_all_changes_until_somebody_acc
     assert own_shop.find("newer") is None
     assert own_shop.ready("app")["status"] == "True"
     assert operator.metric("keyturn_audit_up") == 0
-    code, told = keyturn(settings, "audit", "acknowledge-loss", "--anchor", own_shop.api.audit_head())
+    code, told = keyturn(settings, "audit", "acknowledge-loss", *own_shop.api.audit_anchors())
     assert code == 0, told
     own_shop.wait("newer", deadline_s=60)
     code, told = keyturn(settings, "audit", "query", "--action", "audit.acknowledge-loss")

@@ -87,6 +87,8 @@ def test_the_overlay_with_two_replicas_is_accepted(cluster: ControlPlane) -> Non
         ("create events.k8s.io/events", "other"),
         ("get apiextensions.k8s.io/customresourcedefinitions managedsecrets.keyturn.dev", ""),
         ("get /secrets keyturn-fingerprint-key", "keyturn-system"),
+        ("get /secrets keyturn-audit-key", "keyturn-system"),
+        ("patch /configmaps keyturn-audit-head", "keyturn-system"),
         ("patch coordination.k8s.io/leases", "keyturn-system"),
     ],
 )
@@ -100,6 +102,8 @@ def test_the_operator_may(cluster: ControlPlane, what: str, namespace: str) -> N
         "patch keyturn.dev/managedsecrets",
         "update keyturn.dev/managedsecrets/status",
         "update /secrets",
+        "create /configmaps",
+        "patch /configmaps keyturn-audit-head",
         "deletecollection /secrets",
         "create /serviceaccounts/token",
         "get /pods",

@@ -8,12 +8,12 @@ from sqlalchemy import text
 from keyturn.decide.checkpoint import checkpoint_of, text_of
 from keyturn.decide.note import split
 from keyturn.model.audit import ACCEPTED, Head, Outcome
-from keyturn.model.checkpoint import Signed
+from keyturn.model.checkpoint import AuditTampered, Signed
 from keyturn.model.errors import ProviderError
 from keyturn.model.note import NoteRefused, UnknownSigner
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
-from keyturn.store.checkpoints import AuditTampered, rows_of
+from keyturn.store.checkpoints import rows_of
 from store.checkpointed import book, signer, told
 from store.places import Place
 from store.test_audit import AT, KEY, row, trail
@@ -123,7 +123,7 @@ async def test_rows_that_went_from_the_end_are_known_by_the_checkpoint_in_the_ta
     await unlocked(place, "secret_access_log")
     await place.execute("DELETE FROM secret_access_log WHERE seq > 12")
     assert (await told(place, made)).problem == ("row 13: is missing, with all up to row 15 that the checkpoint in the table was signed of")
-    assert await book(place, made, KEY).lost([]) == signed[-1]
+    assert await book(place, made, KEY).lost("") == signed[-1]
 
 
 async def test_rows_and_checkpoints_that_went_together_are_known_by_one_that_was_kept(place: Place) -> None:
@@ -134,7 +134,7 @@ async def test_rows_and_checkpoints_that_went_together_are_known_by_one_that_was
     assert (await told(place, made)).problem == "", "nobody can know"
     kept = {"kept.txt": signed[-1].note}
     assert (await told(place, made, kept=kept)).problem == "row 11: is missing, with all up to row 15 that kept.txt was signed of"
-    assert await book(place, made, KEY).lost([signed[-1].note]) == signed[-1]
+    assert await book(place, made, KEY).lost(signed[-1].note) == signed[-1]
 
 
 @pytest.mark.parametrize("since", [1, 3, 11, 14])
@@ -173,9 +173,9 @@ async def test_a_note_that_is_not_ours_proves_nothing_and_stops_nothing(place: P
     with pytest.raises(UnknownSigner, match=r"kept\.txt proves nothing: it is signed by .*--key"):
         await told(place, made, kept={"kept.txt": forged})
     with pytest.raises(NoteRefused):
-        await book(place, made, KEY).lost([forged])
+        await book(place, made, KEY).lost(forged)
     with pytest.raises(NoteRefused, match="was changed"):
-        await book(place, made, KEY).lost([signed[0].note.replace("\n5\n", "\n6\n")])
+        await book(place, made, KEY).lost(signed[0].note.replace("\n5\n", "\n6\n"))
 
 
 async def accepted(made: AuditTrail, target: Head, at: datetime) -> None:
@@ -190,9 +190,9 @@ async def test_a_loss_that_was_accepted_covers_all_that_was_signed_of_it_before(
     await place.execute("DELETE FROM secret_access_log WHERE seq > 7")
     await place.execute("DELETE FROM audit_checkpoints WHERE seq > 7")
     ours = book(place, made, KEY)
-    assert await ours.lost([signed[1].note, signed[2].note]) == signed[1]
+    assert await ours.lost(signed[1].note) == signed[1]
     await accepted(made, signed[2].checkpoint.head, LATER)
-    assert await ours.lost([signed[1].note, signed[2].note]) is None
+    assert [await ours.lost(each.note) for each in signed] == [None, None, None]
     await made.append([row(f"new-{n}") for n in range(9)])
     assert await ours.write(LATER + timedelta(minutes=1)) is not None
     proof = await told(place, made, kept={"one": signed[1].note, "two": signed[2].note})
@@ -217,7 +217,7 @@ async def test_what_is_lost_after_an_accepted_loss_is_a_new_one(place: Place) ->
     assert last is not None
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 17")
-    assert await ours.lost([signed[0].note, last.note]) == last
+    assert await ours.lost(signed[0].note) == last
 
 
 async def test_a_denial_and_a_rotation_press_for_a_checkpoint_and_nothing_else_does(place: Place) -> None:

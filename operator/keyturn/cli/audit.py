@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -27,27 +28,41 @@ audit.add_command(query)
 
 
 @audit.command("acknowledge-loss")
-@click.option("--anchor", type=Anchor(), required=True, help="The end that the trail lacks, as the operator tells it.")
-def acknowledge_loss(*, anchor: Head) -> None:
+@click.option(
+    "--anchor",
+    "anchors",
+    type=Anchor(),
+    required=True,
+    multiple=True,
+    help="An end that the trail lacks, as the operator tells it; may be given again.",
+)
+def acknowledge_loss(*, anchors: tuple[Head, ...]) -> None:
     """Accept that rows of the audit trail are lost, as after a restore of an older backup, or with another database.
 
     That is recorded in the trail itself, with who did it; the operator goes on after it.
     """
     need("database", "keyturn audit")
-    click.echo(asyncio.run(_acknowledge(anchor)))
+    for line in asyncio.run(_acknowledge(anchors)):
+        click.echo(line)
 
 
-async def _acknowledge(anchor: Head) -> str:
+async def _acknowledge(anchors: Sequence[Head]) -> Sequence[str]:
     from keyturn.store.audit import trail_of
 
     async with opened_trail() as (database, unsealed):
         holder = await given_keys(database)
         trail = unsealed if holder is None else trail_of(holder)
-        if await trail.holds(anchor):
-            return f"nothing is lost: the trail holds {anchor}, or that was accepted before"
-        head, event, who = await trail.head(), secrets.token_hex(8), f"user/{os.getuid()}"
-        lost = {"rows": f"{head.seq + 1} to {anchor.seq}"}
-        await trail.append(
-            [AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=lost, outcome=Outcome.SUCCESS)]
-        )
-    return f"recorded as row {head.seq + 1}: what was written up to row {anchor.seq} after row {head.seq} is lost"
+        head, told = await trail.head(), []
+        for anchor in anchors:
+            if await trail.holds(anchor):
+                told.append(f"nothing is lost: the trail holds {anchor}, or that was accepted before")
+                continue
+            row = _loss(anchor, {"rows": f"{head.seq + 1} to {anchor.seq}"})
+            seq = (await trail.append([row])).seq
+            told.append(f"recorded as row {seq}: what was written up to row {anchor.seq} after row {head.seq} is lost")
+    return told
+
+
+def _loss(anchor: Head, details: Mapping[str, str]) -> AuditRow:
+    event, who = secrets.token_hex(8), f"user/{os.getuid()}"
+    return AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)

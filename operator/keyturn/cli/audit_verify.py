@@ -13,6 +13,7 @@ from keyturn.cli.audit_export import FILE, told_of_file
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
+from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.note import VerifierKey
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from keyturn.store.proof import Proof
 
 _ASK: str = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath='{.data.vkey}'"
-
-
-class AuditTampered(KeyturnError):
-    """The trail is not as it was written; the message names the first row that shows it."""
 
 
 class NoAuditKey(KeyturnError):

@@ -144,6 +144,12 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
     default=_DEFAULTS.workers,
     show_default=True,
 )
+@_period(
+    "--audit-checkpoint-period",
+    "AUDIT_CHECKPOINT_PERIOD",
+    _DEFAULTS.audit_checkpoint_s,
+    "How often the end of the audit trail is signed; soon after a denial or a rotation, and at the stop, it always is.",
+)
 @_period("--relist-period", "RELIST_PERIOD", _DEFAULTS.relist_s, "How often the cache is compared with a list.")
 @_period("--stale-floor", "STALE_FLOOR", _DEFAULTS.stale_floor_s, "How old a value may get, at least, before an outage makes it Stale.")
 @_period("--denial-grace", "DENIAL_GRACE", _DEFAULTS.denial_grace_s, "How long a denial may last before it is Stalled.")
@@ -189,6 +195,7 @@ def run(**flags: Any) -> None:
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
         audit=AuditMode(flags["audit"]),
         audit_repair=flags["audit_repair"] == "on",
+        audit_checkpoint_s=flags["audit_checkpoint_period"],
         health_address=flags["health_address"],
         log_level=flags["log_level"],
         workers=flags["workers"],

@@ -19,7 +19,7 @@ from keyturn.model.database import DatabaseConfig
 from keyturn.model.default import EVERYBODY, DefaultProvider
 from keyturn.model.errors import Rejected
 from keyturn.model.ids import Carrier, KeyPair, KeyRef
-from keyturn.model.keys import REMEDY, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE
+from keyturn.model.keys import AUDIT_SIGNING_KEY, AUDIT_SIGNING_KEY_PREVIOUS, REMEDY, SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE
 from keyturn.model.order import EnvConfig, FileConfig, FileFormat
 from keyturn.model.sensitive import Sensitive
 from keyturn.model.vault import AppRoleLogin, JwtLogin, TokenLogin, VaultConfig, VaultLogin
@@ -35,7 +35,7 @@ PLAIN_HTTP: Final = "KEYTURN_ALLOW_PLAIN_HTTP"
 OPERATOR_NAMESPACE: Final = "KEYTURN_OPERATOR_NAMESPACE"
 
 _SECRETS: Final = {
-    "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS),
+    "database": (DATABASE_URL, "DATABASE_OWNER_URL", SECRET_KEY, SECRET_KEY_PREVIOUS, AUDIT_SIGNING_KEY, AUDIT_SIGNING_KEY_PREVIOUS),
     "hashicorp_vault": ("VAULT_TOKEN", "VAULT_SECRET_ID"),
     "azure_key_vault": (AZURE_SECRET,),
 }

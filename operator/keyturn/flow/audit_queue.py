@@ -61,6 +61,10 @@ class _Waiting:
         return self.told is not None and self.told.done() and not self.told.cancelled()
 
 
+async def _nothing() -> Sequence[Head]:
+    return ()
+
+
 @dataclass(slots=True)
 class AuditQueue:
     """The port `AuditLog` over a trail that ``open`` gives. Use `run` beside it.
@@ -75,6 +79,8 @@ class AuditQueue:
     name: str
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))
     problem: str = ""
+    look: Callable[[], Awaitable[Sequence[Head]]] = _nothing
+    """Gives ends that the trail lacks by what else knows of them; asked before a term's first effect."""
     _trail: AuditRows | None = None
     _serial: int = 0
     _waiting: deque[_Waiting] = field(default_factory=deque)
@@ -202,11 +208,13 @@ class AuditQueue:
 
     async def _begin(self, trail: AuditRows) -> None:
         """Raises `AuditUnavailable` where rows of the trail are lost."""
-        if self._anchor is not None and not await trail.holds(self._anchor):
+        lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each)]
+        if lost := [*lost, *await self.look()]:
+            last = max(each.seq for each in lost)
             raise AuditUnavailable(
-                f"AuditTruncated: the database's audit trail lacks row {self._anchor.seq}, which the Lease knows: it is another database,"
-                " or an older backup; restore the right one, or accept the loss: keyturn audit acknowledge-loss --anchor"
-                f" {self._anchor}"
+                f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
+                " backup; restore the right one, or accept the loss: keyturn audit acknowledge-loss"
+                f" {' '.join(f'--anchor {each}' for each in lost)}"
             )
         # Whoever made an intent and ended before it settled it left nobody who knows.
         while dead := [row for row in await trail.open_intents(f"{self.kind}/") if not row.event.startswith(self.epoch)]:

@@ -7,6 +7,7 @@ is logged.
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -96,8 +97,13 @@ class EventPoster:
         }
         if ref.namespace:
             regarding["namespace"] = ref.namespace
+        self.tell(regarding, kind, reason, note)
+
+    def tell(self, regarding: Mapping[str, str], kind: str, reason: str, note: str) -> None:
+        """The same about any object, by a reference to it."""
         # Events on cluster-scoped objects live in "default", where kubectl describe looks for them.
-        made = _Post(ref.namespace or "default", regarding, kind, reason, note[:NOTE_LIMIT], now)
+        namespace = regarding.get("namespace", "default")
+        made = _Post(namespace, dict(regarding), kind, reason, note[:NOTE_LIMIT], self.clock.now())
         try:
             self._queue.put_nowait(made)
         except asyncio.QueueFull:

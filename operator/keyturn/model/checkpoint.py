@@ -4,6 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.model.audit import Head
+from keyturn.model.errors import KeyturnError
+
+
+class AuditTampered(KeyturnError):
+    """The trail is not as it was written; the message names the first row that shows it."""
+
+
+class AuditKeyLost(KeyturnError):
+    """The trail has checkpoints, and the key that signed them is gone."""
 
 
 @dataclass(frozen=True, slots=True)

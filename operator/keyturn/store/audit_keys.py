@@ -3,15 +3,17 @@
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from keyturn.model.checkpoint import AuditKeyLost
+from keyturn.model.keys import AUDIT_SIGNING_KEY, AUDIT_SIGNING_KEY_PREVIOUS
 from keyturn.model.note import VerifierKey
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.custody import shut
 from keyturn.store.signing import SigningKey, verifiers
 
-AUDIT_SIGNING_KEY: Final = "AUDIT_SIGNING_KEY"
-AUDIT_SIGNING_KEY_PREVIOUS: Final = "AUDIT_SIGNING_KEY_PREVIOUS"
+KEPT: Final = "keyturn-audit-key"
+"""What the operator calls the key that it made for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,35 @@ class AuditKeys:
     def public(self) -> tuple[VerifierKey, ...]:
         """All by which a checkpoint is ours."""
         return (*((self.signing.verifier,) if self.signing else ()), *self.known)
+
+
+class KeptKeys(Protocol):
+    """Where the operator keeps what it made for itself, each made once and never replaced."""
+
+    async def find(self, name: str) -> Sensitive | None:
+        """The key of this name; None where there is none."""
+
+    async def make(self, name: str) -> Sensitive | None:
+        """Makes it of 32 random bytes where there is none, and gives the one that holds."""
+
+
+async def signing_key(given: AuditKeys, kept: KeptKeys, *, has_signed: bool) -> SigningKey:
+    """The key to sign with: the one that was given, else the one that is kept, made while nothing was signed yet.
+
+    Raises `AuditKeyLost`, `KeyMalformed`, and what ``kept`` raises.
+    """
+    if given.signing is not None:
+        return given.signing
+    seed = await kept.find(KEPT)
+    if seed is None and has_signed:
+        raise AuditKeyLost(
+            f"AuditKeyLost: the audit trail has checkpoints, and the Secret {KEPT} with the key that signed them is gone: restore it from"
+            f" a backup; or begin with a new one, given as {AUDIT_SIGNING_KEY}, which auditors have to be told"
+        )
+    seed = seed if seed is not None else await kept.make(KEPT)
+    if seed is None:
+        raise AuditKeyLost(f"AuditKeyLost: the Secret {KEPT} was deleted as it was made")
+    return SigningKey.of_seed(seed, f"the Secret {KEPT}")
 
 
 def take_audit_keys(environment: MutableMapping[str, str] = os.environ) -> AuditKeys:

@@ -1,6 +1,6 @@
 """The table of checkpoints: written from what was looked at before, and read by whoever checks the trail against it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,8 +13,7 @@ from keyturn.decide.checkpoint import checkpoint_of, digest, origin_of, signed_o
 from keyturn.decide.hashchain import START, Seal, Walk, covers
 from keyturn.decide.note import split
 from keyturn.model.audit import ACCEPTED, Head, Outcome
-from keyturn.model.checkpoint import Checkpoint, CheckpointRow, Signed
-from keyturn.model.errors import KeyturnError
+from keyturn.model.checkpoint import AuditTampered, Checkpoint, CheckpointRow, Signed
 from keyturn.model.note import NoteRefused, VerifierKey
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_reading import PART
@@ -27,10 +26,6 @@ ROTATIONS: Final = "rotation."
 
 _ORDER: Final = (checkpoints.c.at, checkpoints.c.seq)
 _TICK: Final = timedelta(microseconds=1)
-
-
-class AuditTampered(KeyturnError):
-    """The trail is not as it was written; the message names the first row that shows it."""
 
 
 class CheckpointBook:
@@ -95,13 +90,13 @@ class CheckpointBook:
         head = await self._trail.head()
         return head.seq, bool(await self._trail.find(log.c.seq > after, log.c.seq <= head.seq, wanted, most=1))
 
-    async def lost(self, notes: Iterable[str]) -> Signed | None:
-        """Of the newest checkpoint here and of these notes the first whose row is not there, though nobody accepted that it is lost.
+    async def lost(self, note: str) -> Signed | None:
+        """Of this note (or '') and its own newest checkpoint the first whose row it lacks, though nobody accepted that.
 
-        Raises `NoteRefused` where one of ``notes`` is not signed by us.
+        Raises `NoteRefused` where the note is not signed by us.
         """
+        ours = [signed_of(note, self._check)] if note else []
         newest = await newest_of(self._database)
-        ours = [signed_of(note, self._check) for note in notes]
         # One of a key that is not ours any more, or somebody's, says nothing: `keyturn audit verify` tells of it.
         with suppress(NoteRefused):
             ours += [signed_of(newest.note, self._check)] if newest is not None else []
@@ -109,6 +104,12 @@ class CheckpointBook:
             if not await self._holds(signed.checkpoint):
                 return signed
         return None
+
+    def is_newer(self, note: str, signed: Signed) -> bool:
+        """Whether this note is signed by us, and later than that one."""
+        with suppress(NoteRefused):
+            return signed_of(note, self._check).checkpoint.at > signed.checkpoint.at
+        return False
 
     def _check(self, note: str) -> str:
         return check(note, self._known)

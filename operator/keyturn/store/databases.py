@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from keyturn.model.keys import NO_KEYS, MasterKeys
 from keyturn.model.sensitive import Sensitive
-from keyturn.store.audit import AuditTrail, trail_of
+from keyturn.store.audit import AuditTrail, seal_key, trail_of
+from keyturn.store.audit_keys import AuditKeys, KeptKeys, signing_key
+from keyturn.store.checkpoints import CheckpointBook, newest_of
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder, is_empty, read_rows
@@ -34,16 +37,17 @@ class SqlDatabases:
     ``keeper`` has its master keys where they were not given.
     """
 
-    def __init__(self, holder: Keyholder | None = None) -> None:
+    def __init__(self, holder: Keyholder | None = None, audit_keys: AuditKeys | None = None) -> None:
         self.holder = holder
         self.keeper: Keeper | None = None
+        self._audit_keys = audit_keys or AuditKeys()
         self._turn = asyncio.Lock()
         self._is_open = False
 
     @classmethod
-    def of(cls, url: Sensitive, masters: MasterKeys = NO_KEYS) -> "SqlDatabases":
+    def of(cls, url: Sensitive, masters: MasterKeys = NO_KEYS, audit_keys: AuditKeys | None = None) -> "SqlDatabases":
         """With a database of the operator's own, without I/O. Raises `DatabaseRefused`."""
-        return cls(Keyholder(open_database(url), masters))
+        return cls(Keyholder(open_database(url), masters), audit_keys)
 
     @property
     def has_own(self) -> bool:
@@ -79,6 +83,13 @@ class SqlDatabases:
 
     async def trail(self) -> AuditTrail:
         return trail_of(await self.begin())
+
+    async def checkpoints(self, keys: KeptKeys) -> CheckpointBook:
+        """Those of the trail; the key is among ``keys`` where none was given. Raises `AuditKeyLost` where it should be there and is not."""
+        holder = await self.begin()
+        key = await signing_key(self._audit_keys, keys, has_signed=await newest_of(holder.database) is not None)
+        seal = partial(seal_key, holder)
+        return CheckpointBook(trail_of(holder), holder.database, seal, key, self._audit_keys.known)
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> SqlValues:
         masters = MasterKeys.alone(key, "the key of keySecretRef")

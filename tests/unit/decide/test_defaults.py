@@ -239,7 +239,7 @@ def test_namespaces_are_admitted_as_listed_and_none_by_default(listed: str, admi
 
 def test_an_operator_takes_all_that_is_secret_away_and_a_program_what_it_uses() -> None:
     every = {"DATABASE_URL", "DATABASE_OWNER_URL", "SECRET_KEY", "SECRET_KEY_PREVIOUS", "VAULT_TOKEN", "VAULT_SECRET_ID"}
-    every |= {"AZURE_CLIENT_SECRET"}
+    every |= {"AZURE_CLIENT_SECRET", "AUDIT_SIGNING_KEY", "AUDIT_SIGNING_KEY_PREVIOUS"}
     assert set(secret_variables("env", Reach())) == every
     program = Reach(is_own=True)
     assert not secret_variables("env", program)
