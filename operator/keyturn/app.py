@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from keyturn import __version__
 from keyturn.audit_log import LogAudit
-from keyturn.checkpointing import keep_checkpoints
+from keyturn.auditing import keep_trail, make_audit
 from keyturn.decide.address import AddressRules
 from keyturn.decide.admit import Limits, is_of_class
 from keyturn.decide.default_clouds import google_places
@@ -57,7 +57,7 @@ from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
 from keyturn.model.order import ProviderOrder
 from keyturn.model.reader import CLUSTER
 from keyturn.model.status import REASONS, WELL
-from keyturn.ports import Clock, Provider
+from keyturn.ports import Provider
 from keyturn.providers.registry import MEMBERS, Home, Surroundings, build
 from keyturn.settings import Settings
 from keyturn.telemetry import Metrics
@@ -131,7 +131,7 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     queue.pause()
     queue.close()
     leading.is_free = lambda: not queue.is_at_work
-    events, audit = EventPoster(client, clock, identity), _audit(settings, given, clock, identity)
+    events, audit = EventPoster(client, clock, identity), make_audit(settings, given, clock, identity, lease)
     references = ReferenceWatches(client, poll_s=settings.reference_poll_s)
     home = Home(config.server, config.faceless or config.tls, TokenRequests(client, config.token))
     reach, addresses, google = _reach(settings), _addresses(settings, own), google_places(os.environ)
@@ -179,22 +179,11 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     return made
 
 
-def _audit(settings: Settings, given: Given, clock: Clock, identity: str) -> AuditQueue | LogAudit:
-    """In the operator's own database; as log lines where it has none, or shall not be used for that."""
-    if settings.audit is AuditMode.LOG or not given.databases.has_own:
-        return LogAudit()
-    return AuditQueue(given.databases.trail, clock, "operator", identity)
-
-
 def _keep_database(databases: LateDatabases, audit: AuditQueue | LogAudit, identity: str, engine: Engine) -> None:
     """Has it open, and the audit trail in it written, for as long as the operator runs."""
     engine.duties["database"] = partial(databases.keep, identity)
     if isinstance(audit, AuditQueue):
-        engine.duties["audit"] = audit.run
-        engine.on_term.append(audit.begin_term)
-        engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
-        engine.closers.insert(0, audit.close)
-        keep_checkpoints(databases, audit, engine)
+        keep_trail(databases, audit, engine)
 
 
 def _facts(given: Given) -> Mapping[str, str]:

@@ -48,7 +48,8 @@ class Ended(KeyturnError):
 class Engine:
     """Everything that runs, and the order in which it starts and stops.
 
-    ``duties`` run for as long as it does and hold up nothing; ``closers`` are called in the end, ``on_term`` before each term of ours.
+    ``duties`` run for as long as it does and hold up nothing; ``closers`` are called in the end, ``on_term`` before each term of ours,
+    ``off_term`` after it.
     """
 
     settings: Settings
@@ -71,6 +72,7 @@ class Engine:
     duties: dict[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     on_term: list[Callable[[str], None]] = field(default_factory=list)
+    off_term: list[Callable[[], None]] = field(default_factory=list)
     waits_for: str = "waiting for the CRDs"
     is_warm: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -161,6 +163,8 @@ class Engine:
         else:
             self.office.leave()
             end_term(self.world)
+            for end in self.off_term:
+                end()
 
     async def _warm_up(self) -> None:
         """Opens the gate for workers once caches hold what decisions need, and the fingerprint key is trusted."""

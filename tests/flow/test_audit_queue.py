@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 import pytest
 
 from keyturn.flow import audit_queue
 from keyturn.flow.audit_queue import MOST, AuditQueue
-from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
-from keyturn.model.errors import AuditUnavailable, Invalid, ProviderError, Unavailable
+from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome, Term
+from keyturn.model.errors import AuditUnavailable, Fenced, Invalid, NotLeading, ProviderError, Unavailable
 from keyturn.testing.clock import FakeClock
 
 ENTRY = AuditEntry("secret.create", "ManagedSecret/shop/app", "Secret/shop/app", keys=("password",), attempt="t1")
-OTHER = "an older process"
+OFFICE = "keyturn-system/keyturn"
 
 
 @dataclass
@@ -27,25 +29,36 @@ class Trail:
     loses_answers: bool = False
     refuses: str = ""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    epochs: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
     async def head(self) -> Head:
+        if self.down:
+            raise self.down
         return Head(len(self.rows), bytes(32))
 
     async def holds(self, anchor: Head) -> bool:
         return anchor.seq <= len(self.rows)
 
-    async def append(self, rows: Sequence[AuditRow]) -> Head:
+    async def begin(self, office: str, holder: str, at: datetime) -> Term:
+        if self.down:
+            raise self.down
+        self.epochs[office] = self.epochs.get(office, 0) + 1
+        return Term(office, self.epochs[office])
+
+    async def append(self, rows: Sequence[AuditRow], term: Term | None = None) -> Head:
         await self.gate.wait()
         if self.down:
             raise self.down
+        if term is not None and self.epochs[term.office] != term.epoch:
+            raise Fenced("somebody else")
         if self.refuses and any(row.target == self.refuses for row in rows):
             raise Invalid("the database cannot hold it")
         there, settled = {row.event for row in self.rows}, {row.settles for row in self.rows if row.settles}
         self.rows += [row for row in rows if row.event not in there and row.settles not in settled]
-        self.groups.append(len(rows))
+        self.groups += [len(rows)] if rows else []
         if self.loses_answers:
             raise Unavailable("the database gave no answer")
         return await self.head()
@@ -55,9 +68,9 @@ class Trail:
             raise self.down
         return {row.event for row in self.rows} & set(events)
 
-    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
         settled = {row.settles for row in self.rows}
-        return [row for row in self.rows if not row.settles and row.event not in settled and row.actor.startswith(actors)]
+        return [row for row in self.rows[after:] if not row.outcome and row.event not in settled and row.event.startswith(beginning)]
 
     @property
     def told(self) -> list[tuple[str, str, str]]:
@@ -65,13 +78,15 @@ class Trail:
 
 
 @asynccontextmanager
-async def queue(trail: Trail) -> AsyncIterator[AuditQueue]:
+async def queue(trail: Trail, office: str = OFFICE, **more: Any) -> AsyncIterator[AuditQueue]:
     async def opened() -> Trail:
         if trail.down:
             raise trail.down
         return trail
 
-    made = AuditQueue(opened, FakeClock(), "operator", "a")
+    made = AuditQueue(opened, FakeClock(), "operator", "a", office, **more)
+    if office:
+        made.begin_term("")
     job = asyncio.create_task(made.run())
     try:
         yield made
@@ -107,6 +122,7 @@ async def test_an_intent_is_there_before_it_is_given_and_its_settlement_follows(
 async def test_what_gathers_during_a_commit_is_the_next_group() -> None:
     trail = Trail()
     async with queue(trail) as audit:
+        await until(lambda: audit.head)
         trail.gate.clear()
         first = asyncio.create_task(audit.intend(ENTRY))
         await asyncio.sleep(0.01)
@@ -129,6 +145,7 @@ async def test_while_it_is_down_intents_are_refused_and_settlements_are_kept() -
         assert audit.problem
         trail.down = None
         await until(lambda: len(trail.rows) == 2)
+        await until(lambda: not audit.problem)
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
         assert not audit.problem
     assert [row.outcome for row in trail.rows] == ["", "success", "", "success"]
@@ -140,9 +157,10 @@ async def test_an_intent_whose_answer_was_lost_is_looked_up_and_settled_as_never
         with pytest.raises(AuditUnavailable):
             await audit.intend(ENTRY)
         trail.loses_answers = False
+        await until(lambda: not audit.problem)
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
     assert [(row.outcome, row.reason) for row in trail.rows if row.settles] == [("failure", "AuditUnavailable"), ("success", "")]
-    assert await trail.open_intents("operator/") == []
+    assert await trail.open_intents() == []
 
 
 async def test_a_row_that_the_database_cannot_hold_keeps_no_other_from_it() -> None:
@@ -191,9 +209,60 @@ async def test_a_new_term_closes_what_another_replica_left_meanwhile() -> None:
         ours.begin_term("")
         await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
         await ours.settle(mine, Outcome.SUCCESS)
-    assert await trail.open_intents("operator/") == []
+    assert await trail.open_intents() == []
     # The other one's term closed ours, and ours closed the other's: of neither anybody knows how it ended.
     assert [str(row.outcome) for row in trail.rows if row.settles] == ["success", "unknown", "unknown", "success"]
+
+
+async def test_without_a_term_nothing_is_intended_and_what_was_done_is_written() -> None:
+    trail = Trail()
+    async with queue(trail) as audit:
+        event = await audit.intend(ENTRY)
+        audit.end_term()
+        with pytest.raises(NotLeading):
+            await audit.intend(ENTRY)
+        await audit.settle(event, Outcome.SUCCESS)
+        await until(lambda: len(trail.rows) == 2)
+    assert trail.epochs == {OFFICE: 1}
+
+
+async def test_whoever_another_one_followed_intends_nothing_more_and_says_so() -> None:
+    trail, told = Trail(), []
+    async with queue(trail, on_fenced=lambda: told.append("fenced")) as stale:
+        event = await stale.intend(ENTRY)
+        async with queue(trail) as successor:
+            await successor.intend(ENTRY)
+            waiting = [asyncio.create_task(stale.intend(ENTRY)) for _ in range(3)]
+            await stale.settle(event, Outcome.SUCCESS)
+            assert [type(each) for each in await asyncio.gather(*waiting, return_exceptions=True)] == [Fenced] * 3
+            with pytest.raises(NotLeading):
+                await stale.intend(ENTRY)
+            await until(lambda: stale.lag == 0)
+    assert told == ["fenced"]
+    # The successor said already that nobody knows.
+    assert [(row.outcome, row.reason) for row in trail.rows] == [("", ""), ("unknown", "ProcessEnded"), ("", "")]
+
+
+async def test_a_term_that_ended_while_the_trail_was_away_takes_no_office_when_it_is_back() -> None:
+    trail = Trail(down=Unavailable("the database gave no answer"))
+    async with queue(trail) as audit:
+        await until(lambda: audit.problem)
+        audit.end_term()
+        trail.down = None
+        await until(lambda: not audit.problem)
+    assert trail.epochs == {}
+
+
+async def test_whoever_acts_in_no_office_closes_nothing_of_others() -> None:
+    trail = Trail()
+    async with queue(trail) as leader:
+        await leader.intend(ENTRY)
+        async with queue(trail, office="keyturn-system/keyturn-gpu") as other_class, queue(trail, office="") as command:
+            await other_class.intend(ENTRY)
+            await command.settle(await command.intend(ENTRY), Outcome.SUCCESS)
+        async with queue(trail, office="") as command:
+            await command.intend(ENTRY)
+    assert [str(row.outcome) for row in trail.rows] == ["", "", "", "success", ""]
 
 
 async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
@@ -205,7 +274,7 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
             await audit.settle(event, Outcome.SUCCESS)
             await asyncio.sleep(0.01)  # the first is in a commit that is under way, and the others wait for it
         asyncio.get_running_loop().call_later(0.05, trail.gate.set)
-    assert await trail.open_intents("operator/") == []
+    assert await trail.open_intents() == []
     with pytest.raises(AuditUnavailable, match="closed"):
         await audit.intend(ENTRY)
 
@@ -218,6 +287,7 @@ async def test_a_trail_that_lacks_what_the_anchor_knows_takes_nothing_until_it_i
             await audit.intend(ENTRY)
         assert (trail.rows, audit.head) == ([], None)
         trail.rows += [AuditRow(f"restored-{n}", audit.clock.now(), "operator/b", "a", "s", "t", settles=f"i{n}") for n in range(2)]
+        await until(lambda: not audit.problem)
         await audit.intend(ENTRY)
         assert audit.head == Head(3, bytes(32))
 

@@ -61,8 +61,9 @@ async def main(name: str, effects: Path) -> None:
     async def opened() -> AuditTrail:
         return trail
 
-    queue, lot = Telling(opened, FakeClock(), name, "0"), random.Random(f"{os.environ['SEED']} {name}")
+    queue, lot = Telling(opened, FakeClock(), name, "0", office=name), random.Random(f"{os.environ['SEED']} {name}")
     queue.effects = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    queue.begin_term("")
     writing = asyncio.create_task(queue.run())
     acting = [asyncio.create_task(act(queue, name, lot)) for _ in range(AT_ONCE)]
     stopping = asyncio.create_task(stop.wait())

@@ -91,9 +91,10 @@ async def test_text_that_no_database_takes_is_spelled_out_and_bounded(place: Pla
 
 async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
     made = trail(place)
-    records = [row("d", actor="user/0"), row("e", outcome=Outcome.DENIED)]
-    await made.append([row("a"), row("b"), row("c", settles="a", outcome=Outcome.SUCCESS), *records])
-    assert [each.event for each in await made.open_intents("operator/")] == ["b"]
+    records = [row("user.d"), row("o.e", outcome=Outcome.DENIED)]
+    await made.append([row("o.a"), row("o.b"), row("o.c", settles="o.a", outcome=Outcome.SUCCESS), *records])
+    assert [each.event for each in await made.open_intents("o.", 0)] == ["o.b"]
+    assert await made.open_intents("o.", 2) == []
 
 
 async def test_an_intent_is_settled_once(place: Place) -> None:

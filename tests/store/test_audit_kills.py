@@ -189,7 +189,7 @@ async def test_what_a_writer_sent_off_before_it_ended_is_waited_for(place: Place
     async with database.writing() as connection:
         [made] = chained([row("late")], START, None, "")
         await connection.execute(insert(log), {**made.texts, "seq": 1, "entry": made.entry, "hash": made.hash, "seal_key": ""})
-        looking = [asyncio.create_task(trail.open_intents("operator/")), asyncio.create_task(trail.known(["late"]))]
+        looking = [asyncio.create_task(trail.open_intents("", 0)), asyncio.create_task(trail.known(["late"]))]
         done, _ = await asyncio.wait(looking, timeout=0.1)
         assert not done
     [intent] = await looking[0]

@@ -88,7 +88,7 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
             proof = await prove(trail, database, walk, known or brought, notes, Pace(database_url(), jobs, followed))
         if proof.problem:
             raise AuditTampered(f"the audit trail is not as it was written: {proof.problem}")
-        unsettled = len(await trail.unsettled(""))
+        unsettled = len(await trail.unsettled())
     told = list(_told(walk, unsettled, has_keys=holder is not None))
     return [*told[:1], *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
 

@@ -1,144 +1,139 @@
 """The audit trail of a process, written in groups: at once while it is idle, and what gathers during a commit is the next group.
 
 An intent waits until it is on the disk; a settlement waits for nobody, and is kept until it is there. While the trail takes nothing,
-intents are refused, and so nothing is changed.
+intents are refused, and so nothing is changed; what may be done all the same is kept in memory, or goes to a spool.
 """
 
 import asyncio
 import logging
-import secrets
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from keyturn.flow.audit_counts import AuditCounts
-from keyturn.model.audit import AuditEntry, AuditRow, Findings, Head, Outcome
-from keyturn.model.errors import AuditUnavailable, Invalid, KeyturnError
+from keyturn.flow.audit_rows import Spool, Trail
+from keyturn.flow.audit_term import NOT_OURS, Actor, Look, OwnTerm, entry_of, nothing
+from keyturn.flow.audit_waiting import Line, Waiting, tell
+from keyturn.model.audit import AuditEntry, Findings, Head, Outcome
+from keyturn.model.errors import AuditUnavailable, Fenced, Invalid, KeyturnError, NotLeading, ProviderError
 from keyturn.ports import Clock
 
 log = logging.getLogger("keyturn.audit")
 
 MOST: Final = 500
 """Rows of one commit."""
+KEPT: Final = 10_000
+"""Rows that are kept in memory while the trail takes none."""
 RETRY_S: Final = 1.0
 LEAVE_S: Final = 5.0
 UNREADABLE: Final = "the audit trail cannot hold this entry"
-
-
-class AuditRows(Protocol):
-    """A trail that keeps rows in one chain, whoever adds to it. Raises `ProviderError` where it cannot."""
-
-    async def append(self, rows: Sequence[AuditRow]) -> Head:
-        """Adds these, or none, and gives the end; what is there already, and what settles an intent that is settled, is passed over.
-
-        Raises `Invalid` where one of them can never be added.
-        """
-
-    async def known(self, events: Collection[str]) -> Collection[str]:
-        """Those of these rows that are there."""
-
-    async def head(self) -> Head:
-        """The end."""
-
-    async def holds(self, anchor: Head) -> bool:
-        """Whether it has the row that this is an end of, or somebody accepted that it has not."""
-
-    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
-        """Those of actors whose name begins so that nothing settles, the oldest thousand."""
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """A row that is to be written, and who waits for it; nobody waits for a settlement."""
-
-    row: AuditRow
-    told: asyncio.Future[None] | None = None
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether somebody acts upon it; whoever was called off meanwhile does not."""
-        return self.told is not None and self.told.done() and not self.told.cancelled()
-
-
-async def _nothing() -> Sequence[Head]:
-    return ()
+CLOSED: Final = "the audit trail is closed"
 
 
 @dataclass(slots=True)
 class AuditQueue:
     """The port `AuditLog` over a trail that ``open`` gives. Use `run` beside it.
 
-    ``kind`` and ``name`` say who acts here; no two of a kind act at a time. ``epoch`` is of this process alone: ids of its rows
-    begin with it.
+    ``kind`` and ``name`` say who acts here. ``office``: what one alone may act in, between `begin_term` and `end_term`; '' where
+    anybody may at any time. ``keeps_repairs``: whether what was audited once is done again while the trail is away. ``on_fenced`` is
+    told where another one took the office.
     """
 
-    open: Callable[[], Awaitable[AuditRows]]
+    open: Callable[[], Awaitable[Trail]]
     clock: Clock
     kind: str
     name: str
-    epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    office: str = ""
+    keeps_repairs: bool = False
+    spool: Spool | None = None
+    on_fenced: Callable[[], None] = lambda: None
     problem: str = ""
-    look: Callable[[], Awaitable[Sequence[Head]]] = _nothing
+    look: Look = nothing
     """Gives ends that the trail lacks by what else knows of them; asked before a term's first effect."""
-    _trail: AuditRows | None = None
-    _serial: int = 0
-    _waiting: deque[_Waiting] = field(default_factory=deque)
-    _intents: dict[str, AuditEntry] = field(default_factory=dict)
-    _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
     head: Head | None = None
     """The end of the trail, once it is known to hold what its anchor says."""
-    _anchor: Head | None = None
-    _must_begin: bool = True
-    _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _own: OwnTerm = field(init=False)
+    _trail: Trail | None = None
+    _line: Line = field(default_factory=Line)
+    _intents: dict[str, AuditEntry] = field(default_factory=dict)
+    _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
+    _is_away: bool = True
+    _is_outage: bool = False
+    _spooling: asyncio.Task[None] | None = None
     _is_closed: bool = False
     counts: AuditCounts = field(default_factory=AuditCounts)
 
+    def __post_init__(self) -> None:
+        self._own = OwnTerm(Actor(self.kind, self.name, self.clock, self.office))
+
     async def intend(self, entry: AuditEntry) -> str:
-        row = self._row(entry)
-        told = asyncio.get_running_loop().create_future()
         if self._is_closed:
-            raise AuditUnavailable("the audit trail is closed")
-        self._put(_Waiting(row, told))
+            raise AuditUnavailable(CLOSED)
+        self._own.check()
+        told = asyncio.get_running_loop().create_future()
+        waiting = Waiting(self._own.actor.row(entry), told, may_stay=entry.repairs and self.keeps_repairs)
+        if not self.problem or self._spools or self._stays(waiting, AuditUnavailable(self.problem)):
+            self._put(waiting)
         await told
-        self._intents[row.event] = entry
-        return row.event
+        self._intents[waiting.row.event] = entry
+        return waiting.row.event
 
     async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
         if (entry := self._intents.pop(intent, None)) is not None:
             self.counts.ended(entry.action, outcome, reason)
             told = found.of(entry) if found else entry
-            self._put(_Waiting(self._row(told, settles=intent, outcome=outcome, reason=reason)))
+            self._put(Waiting(self._own.actor.row(told, settles=intent, outcome=outcome, reason=reason)))
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self.counts.ended(entry.action, outcome, reason)
-        self._put(_Waiting(self._row(entry, outcome=outcome, reason=reason)))
+        if len(self._line.rows) >= KEPT:
+            log.error("an entry is lost: too many wait for the audit trail", extra={"action": entry.action, "outcome": str(outcome)})
+        else:
+            self._put(Waiting(self._own.actor.row(entry, outcome=outcome, reason=reason)))
 
     def begin_term(self, anchor: str) -> None:
         """From now on we alone act. Before the next effect it is seen that the trail has the row that ``anchor`` (NUMBER:HASH, or '')
-        was taken of, and intents of those before us, which nobody will settle, are closed.
+        was taken of, our office is taken there, and intents of those before us, which nobody will settle, are closed.
         """
-        self._anchor, self.head, self._must_begin = Head.parse(anchor), None, True
-        self._is_wanted.set()
+        self._own.expect(anchor)
+        self.head, self._is_away = None, True
+        self._line.is_wanted.set()
+
+    def end_term(self) -> None:
+        """It is for others to act; what was done is still written."""
+        self._own.end()
+        self._refuse(NotLeading(NOT_OURS))
 
     @property
     def lag(self) -> int:
         """Rows that are not written yet."""
-        return len(self._waiting)
+        return len(self._line.rows) + (self.spool.rows if self.spool is not None else 0)
 
     @property
     def oldest_s(self) -> float:
         """For how many seconds the oldest of them has waited; may be asked by another thread."""
         try:
-            return max(0.0, (self.clock.now() - self._waiting[0].row.at).total_seconds())
+            return max(0.0, (self.clock.now() - self._line.rows[0].row.at).total_seconds())
         except IndexError:
             return 0.0
 
     async def run(self) -> None:
         """Writes until it is cancelled; what is left then is for `close`."""
         while True:
-            await self._is_wanted.wait()
-            await self._write()
+            is_trying = self._is_away
+            try:
+                if self._is_away or self._trail is None:
+                    await self._come_back()
+                    continue
+                await self._line.is_wanted.wait()
+                if not self._is_away:
+                    await self._write(self._trail)
+            except NotLeading as error:
+                self._lose(error)
+            except KeyturnError as error:
+                self._fail(error)
+                if is_trying:
+                    await asyncio.sleep(RETRY_S)
 
     async def close(self) -> None:
         """Writes what is left, for some seconds, once nobody acts any more and `run` has ended; may be called twice."""
@@ -146,138 +141,158 @@ class AuditQueue:
         try:
             await asyncio.wait_for(self._flush(), LEAVE_S)
         except (KeyturnError, TimeoutError) as error:
-            log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._waiting)})
-        self._refuse("the audit trail is closed")
+            log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._line.rows)})
+        self._refuse(AuditUnavailable(CLOSED))
 
     async def _flush(self) -> None:
-        while self._waiting and self._trail is not None:
-            await self._commit(self._trail, self._taken())
+        if self._spools or (self.spool is not None and self.spool.rows):
+            await self._spool_all()
+        elif self._trail is not None and (self._is_outage or not self.problem):
+            while self._line.rows:
+                await self._commit(self._trail, self._line.taken(MOST))
 
-    async def _write(self) -> None:
-        """One group; where it cannot be written, intents are refused and the rest is kept."""
-        try:
-            trail = self._trail = self._trail or await self.open()
-            if self._must_begin:
-                await self._begin(trail)
-            await self._look_after_doubtful(trail)
-            group = self._taken()
-        except KeyturnError as error:
-            self._fail(error)
-            await asyncio.sleep(RETRY_S)
-            return
+    async def _come_back(self) -> None:
+        """One try to have a trail that takes entries, with all in it that has to be there before the next one."""
+        trail = self._trail = self._trail or await self.open()
+        if self._own.must_begin:
+            await self._own.begin(trail, self.look)
+        await self._replay(trail)
+        if self._own.must_begin:
+            await self._own.close_dead(trail)
+        await self._look_after_doubtful(trail)
+        await self._write(trail)
+        # One that can only be read is away too.
+        head = await trail.append((), self._own.as_of(self.head))
+        # The last to be waited for: nothing may come to lie there after it.
+        await self._replay(trail)
+        if self.problem:
+            log.info("the audit trail takes entries")
+        self.problem, self._is_outage = "", False
+        if not self._own.must_begin:
+            self.head, self._is_away = head, False
+
+    async def _write(self, trail: Trail) -> None:
+        """One group; where it cannot be written, who waits is refused by whoever catches that, and the rest is kept."""
+        group = self._line.taken(MOST)
         try:
             await self._commit(trail, group)
-        except KeyturnError as error:
-            # Whether the answer was lost or the rows: who waits is refused, and it is looked up before anything else is written.
-            waiting = [each for each in group if each.told is not None and not each.is_answered]
-            self._doubtful.update((each.row.event, _entry_of(each.row)) for each in waiting)
-            self._waiting.extendleft(reversed([each for each in group if each.told is None]))
-            _tell(waiting, str(error))
-            self._fail(error)
-            await asyncio.sleep(RETRY_S)
-        except asyncio.CancelledError:
-            # Written or not: whoever closes writes it, and what is there already is passed over.
-            self._waiting.extendleft(reversed([each for each in group if not each.is_answered]))
+        except NotLeading as error:
+            tell(group, error)
+            self._line.give_back(group)
             raise
-        else:
-            if self.problem:
-                log.info("the audit trail takes entries")
-            self.problem = ""
+        except (KeyturnError, asyncio.CancelledError):
+            # Whether the answer was lost or the rows: it is looked up before anything else is written.
+            self._line.give_back(group, is_sent=True)
+            raise
 
-    async def _commit(self, trail: AuditRows, group: Sequence[_Waiting]) -> None:
+    def _lose(self, error: NotLeading) -> None:
+        """Somebody else acts in our office; what we did is written all the same."""
+        self.end_term()
+        if isinstance(error, Fenced):
+            log.error("nothing is changed: %s", error)
+            self.on_fenced()
+
+    async def _commit(self, trail: Trail, group: Sequence[Waiting]) -> None:
         """Writes a group; halves it where one of its rows can never be written, until that one is alone."""
+        before = self.head
+        term = self._own.now(before) if any(each.is_awaited for each in group) else None
         try:
-            if group:
-                self.head = await trail.append([each.row for each in group])
+            head = await trail.append([each.row for each in group], term) if group else before
         except Invalid as error:
             if len(group) == 1:
                 self.counts.refused += 1
                 log.error("an entry of the audit trail was refused: %s", error, extra={"action": group[0].row.action})
-                return _tell(group, UNREADABLE)
+                return tell(group, AuditUnavailable(UNREADABLE))
             half = len(group) // 2
             await self._commit(trail, group[:half])
             return await self._commit(trail, group[half:])
+        self.head = self.head if self._is_away else head
+        return self._acknowledge(group, before)
+
+    def _acknowledge(self, group: Sequence[Waiting], before: Head | None) -> None:
         for each in group:
-            if each.told is not None and each.told.cancelled():
+            self._own.note_settled(each.row.settles)
+            if not each.is_awaited:
+                continue
+            self._own.note_intent(each.row.event, before)
+            if not each.acknowledge():
                 # Whoever was to act after it was called off while it was written.
-                entry = _entry_of(each.row)
-                self._put(_Waiting(self._row(entry, settles=each.row.event, outcome=Outcome.FAILURE, reason="Cancelled")))
-            elif each.told is not None:
-                each.told.set_result(None)
-        return None
+                self._put(Waiting(self._own.actor.row(entry_of(each.row), each.row.event, Outcome.FAILURE, "Cancelled")))
 
-    async def _begin(self, trail: AuditRows) -> None:
-        """Raises `AuditUnavailable` where rows of the trail are lost."""
-        lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each)]
-        if lost := [*lost, *await self.look()]:
-            last = max(each.seq for each in lost)
-            raise AuditUnavailable(
-                f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
-                " backup; restore the right one, or accept the loss: keyturn audit acknowledge-loss"
-                f" {' '.join(f'--anchor {each}' for each in lost)}"
-            )
-        # Whoever made an intent and ended before it settled it left nobody who knows.
-        while dead := [row for row in await trail.open_intents(f"{self.kind}/") if not row.event.startswith(self.epoch)]:
-            outcome, reason = Outcome.UNKNOWN, "ProcessEnded"
-            await trail.append([self._row(_entry_of(row), settles=row.event, outcome=outcome, reason=reason) for row in dead])
-        self.head = await trail.head()
-        self._must_begin = False
-
-    async def _look_after_doubtful(self, trail: AuditRows) -> None:
+    async def _look_after_doubtful(self, trail: Trail) -> None:
         """Intents whose writing had no answer: nothing was done after them, which is said of those that arrived."""
-        for event in await trail.known(list(self._doubtful)) if self._doubtful else ():
-            self._put(_Waiting(self._row(self._doubtful[event], settles=event, outcome=Outcome.FAILURE, reason=AuditUnavailable.reason)))
+        known = await trail.known(list(self._doubtful)) if self._doubtful else ()
+        for event, entry in self._doubtful.items():
+            if event in known:
+                self._put(Waiting(self._own.actor.row(entry, event, Outcome.FAILURE, AuditUnavailable.reason)))
+            else:
+                self._own.note_settled(event)
         self._doubtful.clear()
+
+    @property
+    def _spools(self) -> bool:
+        """Whether rows go to the spool: nothing else keeps them from the trail than that it is away."""
+        return self.spool is not None and self._is_outage
 
     def _fail(self, error: KeyturnError) -> None:
         self.counts.failures += 1
+        self._is_away, self._is_outage = True, isinstance(error, ProviderError)
         if self.problem != (problem := str(error)):
-            log.error("the audit trail takes no entry, so that nothing is changed: %s", problem)
+            what = "so that changes are spooled" if self._spools else "so that nothing is changed"
+            log.error("the audit trail takes no entry, %s: %s", what, problem)
         self.problem = problem
-        self._refuse(problem)
-
-    def _refuse(self, problem: str) -> None:
-        _tell([each for each in self._waiting if each.told is not None], problem)
-        self._waiting = deque(each for each in self._waiting if each.told is None)
-        if self._waiting:
-            self._is_wanted.set()  # what could not be written is tried again, though nobody adds to it
+        if self._spools:
+            self._spool_soon()
         else:
-            self._is_wanted.clear()
+            self._refuse(AuditUnavailable(problem))
 
-    def _put(self, waiting: _Waiting) -> None:
-        self._waiting.append(waiting)
-        self._is_wanted.set()
+    def _refuse(self, error: KeyturnError) -> None:
+        """Whoever waits is told so; the rest is kept."""
+        self._line.keep(lambda each: self._stays(each, error))
 
-    def _taken(self) -> list[_Waiting]:
-        group = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
-        if not self._waiting:
-            self._is_wanted.clear()
-        return group
+    def _stays(self, each: Waiting, error: KeyturnError) -> bool:
+        """Whether it is kept until the trail is back: what is history, and what may be done all the same, of which it is told here."""
+        if each.may_stay and self._is_outage and isinstance(error, AuditUnavailable) and len(self._line.rows) < KEPT and each.is_awaited:
+            log.warning("done before its row is in the audit trail", extra={"action": each.row.action, "target": each.row.target})
+            self._own.note_intent(each.row.event, self.head)
+            each.acknowledge()
+        if each.told is None:
+            return True
+        if each.is_sent:
+            self._doubtful[each.row.event] = entry_of(each.row)
+            self._own.note_intent(each.row.event, self.head)
+        tell([each], error)
+        return False
 
-    def _row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
-        self._serial += 1
-        return AuditRow(
-            f"{self.epoch}-{self._serial}",
-            self.clock.now(),
-            f"{self.kind}/{self.name}",
-            entry.action,
-            entry.subject,
-            entry.target,
-            entry.trigger,
-            entry.keys,
-            entry.details,
-            entry.attempt,
-            settles,
-            outcome,
-            reason,
-        )
+    def _spool_soon(self) -> None:
+        if self._line.rows and (self._spooling is None or self._spooling.done()):
+            self._spooling = asyncio.create_task(self._spool_all(), name="audit spool")
 
+    async def _spool_all(self) -> None:
+        """What waits goes to the spool; where that takes no more, intents are refused and the rest is kept."""
+        while self._line.rows and self.spool is not None:
+            group = self._line.taken(MOST)
+            try:
+                await self.spool.append([each.row for each in group])
+            except (KeyturnError, asyncio.CancelledError) as error:
+                self._line.give_back(group)
+                if not isinstance(error, KeyturnError):
+                    raise
+                log.error("%s", error)
+                return self._refuse(AuditUnavailable(str(error)))
+            self._acknowledge(group, self.head)
+        return None
 
-def _tell(group: Sequence[_Waiting], problem: str) -> None:
-    for each in group:
-        if each.told is not None and not each.told.done():
-            each.told.set_exception(AuditUnavailable(problem))
+    async def _replay(self, trail: Trail) -> None:
+        """All that was spooled goes to the trail, in its order; after a cut what is there already is passed over."""
+        while self.spool is not None and (self.spool.rows or (self._spooling is not None and not self._spooling.done())):
+            if self._spooling is not None:
+                await asyncio.wait({self._spooling})
+            rows = await self.spool.first(MOST)
+            await self._commit(trail, [Waiting(row) for row in rows])
+            await self.spool.drop(len(rows))
 
-
-def _entry_of(row: AuditRow) -> AuditEntry:
-    return AuditEntry(row.action, row.subject, row.target, row.trigger, row.keys, row.details, row.attempt)
+    def _put(self, waiting: Waiting) -> None:
+        self._line.put(waiting)
+        if self._spools:
+            self._spool_soon()

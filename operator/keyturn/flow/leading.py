@@ -89,6 +89,12 @@ class Leading:
                 self._seen = None
                 log.info("lease not released: %s", _told(error))
 
+    def resign(self) -> None:
+        """Somebody else says that it is theirs: our term ends, and the record is looked at, which may well give us a new one."""
+        self._seen = None
+        if self._is_at_work:
+            self._end()
+
     async def _turn(self) -> float:
         """One look or renewal; gives the pause until the next, in seconds."""
         try:

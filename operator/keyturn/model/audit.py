@@ -30,7 +30,8 @@ class AuditEntry:
     """One intent. It names things and never holds a value.
 
     ``subject`` is the object on whose behalf it happens, ``target`` what it happens to,
-    ``keys`` the names of the keys concerned. ``attempt`` joins what one turn of an object did.
+    ``keys`` the names of the keys concerned. ``attempt`` joins what one turn of an object did. ``repairs``: it brings back what was
+    there, and was audited then.
     """
 
     action: str
@@ -40,6 +41,7 @@ class AuditEntry:
     keys: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
     attempt: str = ""
+    repairs: bool = False
 
 
 ACCEPTED: Final = "audit.acknowledge-loss"
@@ -104,6 +106,18 @@ class Question:
     since: datetime | None = None
     until: datetime | None = None
     every_row: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A time in which one alone acts in an ``office``. The ``epoch`` is the database's count of them.
+
+    ``settled_to``: of the rows up to this one no intent of the office is open.
+    """
+
+    office: str
+    epoch: int
+    settled_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@
     ├── ClusterError             the API server did not do what we asked
     │   ├── ClusterConflict (AlreadyExists)  ObjectGone  Vanished  Unprocessable
     │   └── NamespaceTerminating  Forbidden  Busy (Silent)  Expired
-    ├── NotLeading               another replica does the work
+    ├── NotLeading               another replica does the work          (Fenced: as the database has it)
     ├── AuditUnavailable         no audit, no change                    (Unread: and so no value was read)
     ├── FingerprintKeyChanged    no Secret is written under a strange key
     └── MissingExtra             a part of the product is not installed
@@ -266,6 +266,10 @@ class Expired(ClusterError):
 
 class NotLeading(KeyturnError):
     """This replica may not act now. Nothing is said of it: the object stays for whoever leads."""
+
+
+class Fenced(NotLeading):
+    """Another holder of our office began a term in the database after ours."""
 
 
 class AuditUnavailable(KeyturnError):

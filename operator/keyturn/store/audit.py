@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Row, select
@@ -9,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, row_of
 from keyturn.decide.hashchain import START, Walk
-from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question
+from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question, Term
 from keyturn.model.sensitive import Sensitive
+from keyturn.store import fence
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
 from keyturn.store.audit_question import wanted
 from keyturn.store.audit_reading import PART, parts
@@ -40,17 +42,23 @@ class AuditTrail:
         self._database = database
         self._seal_key = seal_key
 
-    async def append(self, rows: Sequence[AuditRow]) -> Head:
+    async def begin(self, office: str, holder: str, at: datetime) -> Term:
+        """A new term of this office, by which all before it end. Raises `ProviderError`."""
+        async with self._database.writing() as connection:
+            return await fence.begin(connection, office, holder, at)
+
+    async def append(self, rows: Sequence[AuditRow], term: Term | None = None) -> Head:
         """Adds these rows, or none of them, and gives the end.
 
-        Those that are there already are passed over, so that a lost answer can be asked again.
+        Those that are there already are passed over, so that a lost answer can be asked again. ``term``: of whoever will act upon
+        them, which is proved. Without rows it is seen that the database can be written to.
 
-        Raises `ProviderError`: `Invalid` where the database cannot hold one of them.
+        Raises `Fenced`, and `ProviderError`: `Invalid` where the database cannot hold one of them.
         """
         if self._database.is_sqlite:
-            return await self._database.write_in_one(lambda connection: add_to_file(connection, rows, self._seal_key))
+            return await self._database.write_in_one(lambda connection: add_to_file(connection, rows, self._seal_key, term))
         async with self._database.writing() as connection:
-            return await add_to_server(connection, rows, self._seal_key)
+            return await add_to_server(connection, rows, self._seal_key, term)
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there, or are on their way there. Raises `ProviderError`."""
@@ -81,17 +89,17 @@ class AuditTrail:
         rows = await asyncio.to_thread(lambda: [_chained(each) for each in found])
         return rows[::-1] if newest else rows
 
-    async def open_intents(self, actors: str) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str, after: int) -> Sequence[AuditRow]:
         """As `unsettled`, those included that a process which has ended sent off before it did."""
         await self._writers_done()
-        return await self.unsettled(actors)
+        return await self.unsettled(beginning, after)
 
-    async def unsettled(self, actors: str) -> Sequence[AuditRow]:
-        """Intents of actors whose name begins so that nothing settles, the oldest thousand. Raises `ProviderError`."""
+    async def unsettled(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
+        """Intents behind this row that nothing settles and whose id begins so, the oldest thousand. Raises `ProviderError`."""
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
-        theirs = log.c.actor.startswith(actors, autoescape=True)
-        return [row_of(found.texts) for found in await self.find(log.c.outcome == "", theirs, ~is_settled, most=PART)]
+        ours = log.c.event.startswith(beginning, autoescape=True)
+        return [row_of(found.texts) for found in await self.find(log.c.seq > after, log.c.outcome == "", ours, ~is_settled, most=PART)]
 
     async def _writers_done(self) -> None:
         """Waits for whoever writes at this moment. A server carries a COMMIT out although nobody waits for its answer any more."""

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS
 from keyturn.decide.hashchain import START, chained
-from keyturn.model.audit import AuditRow, Chained, Head
+from keyturn.model.audit import AuditRow, Chained, Head, Term
 from keyturn.model.sensitive import Sensitive
+from keyturn.store import fence
 from keyturn.store.audit_tables import log
 
 SealKey = Callable[[], tuple[str, Sensitive | None]]
@@ -38,8 +39,10 @@ _STANDING: Final = f"""
 """  # noqa: S608
 
 
-def add_to_file(connection: sqlite3.Connection, rows: Sequence[AuditRow], seal_key: SealKey) -> Head:
-    """Within a transaction of SQLite's one writer: the end after it."""
+def add_to_file(connection: sqlite3.Connection, rows: Sequence[AuditRow], seal_key: SealKey, term: Term | None = None) -> Head:
+    """Within a transaction of SQLite's one writer: the end after it. Raises `Fenced`."""
+    if term is not None:
+        fence.prove_in_file(connection, term, fence.STEP if rows else 0)
     events, settled = _asked(rows)
     known = {event for (event,) in connection.execute(_EVENTS_THERE, (json.dumps(events),))} if events else ()
     closed = {intent for (intent,) in connection.execute(_SETTLED_THERE, (json.dumps(settled),))} if settled else ()
@@ -50,8 +53,10 @@ def add_to_file(connection: sqlite3.Connection, rows: Sequence[AuditRow], seal_k
     return _end(made, head)
 
 
-async def add_to_server(connection: AsyncConnection, rows: Sequence[AuditRow], seal_key: SealKey) -> Head:
-    """Within a transaction that holds the writers' lock: the end after it."""
+async def add_to_server(connection: AsyncConnection, rows: Sequence[AuditRow], seal_key: SealKey, term: Term | None = None) -> Head:
+    """Within a transaction that holds the writers' lock: the end after it. Raises `Fenced`."""
+    if term is not None:
+        await fence.prove(connection, term, fence.STEP if rows else 0)
     events, settled = _asked(rows)
     standing: Any = (await connection.exec_driver_sql(_STANDING, {"events": events, "settled": settled})).one()
     seq, last, known, closed = standing

@@ -11,8 +11,9 @@ fence = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("holder", String, nullable=False),
     Column("since", Moment, nullable=False),
+    Column("settled_to", BigInteger, nullable=False),  # of the audit trail: no intent of the office up to this row is open
 )
-"""Who may act, one row for each office. ``epoch`` grows with each new holder, and what an older one does is refused."""
+"""Who may act, one row for each office. ``epoch`` grows with each new term, and what an older one is about to do is refused."""
 
 rotations = Table(
     "secret_rotation_log",

@@ -50,6 +50,7 @@ def _make_marks() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("holder", sa.String(), nullable=False),
         sa.Column("since", _TIME, nullable=False),
+        sa.Column("settled_to", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_fence"),
     )
 

@@ -1,0 +1,29 @@
+"""Puts the audit trail of the operator together: where its rows go, and when we are the one who writes them."""
+
+from keyturn.audit_log import LogAudit
+from keyturn.checkpointing import keep_checkpoints
+from keyturn.default import Given, LateDatabases
+from keyturn.engine import Engine
+from keyturn.flow.audit_queue import AuditQueue
+from keyturn.model.audit import AuditMode
+from keyturn.ports import Clock
+from keyturn.settings import Settings
+
+
+def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, lease: str) -> AuditQueue | LogAudit:
+    """In the operator's own database; as log lines where it has none, or shall not be used for that."""
+    if settings.audit is AuditMode.LOG or not given.databases.has_own:
+        return LogAudit()
+    office = f"{settings.operator_namespace}/{lease}"
+    return AuditQueue(given.databases.trail, clock, "operator", identity, office, keeps_repairs=settings.audit_repair)
+
+
+def keep_trail(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> None:
+    """Has it written for as long as the operator runs."""
+    engine.duties["audit"] = audit.run
+    engine.on_term.append(audit.begin_term)
+    engine.off_term.append(audit.end_term)
+    audit.on_fenced = engine.leading.resign
+    engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
+    engine.closers.insert(0, audit.close)
+    keep_checkpoints(databases, audit, engine)
