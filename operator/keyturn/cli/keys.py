@@ -10,6 +10,9 @@ import click
 from keyturn.cli.kept_keys import master_keys
 from keyturn.cli.needs import NoDatabase, need
 from keyturn.cli.run import Duration
+from keyturn.cli.trail import about_actor, kept
+from keyturn.flow.audit import audited
+from keyturn.model.audit import AuditEntry
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ def _database() -> "Database":
 
 
 async def _rotate(wait_s: float, *, withdraw: bool) -> None:
+    from keyturn.store.audit import trail_of
     from keyturn.store.keys import Keyholder
     from keyturn.store.readiness import ready
     from keyturn.store.rotation import Rotation, standing
@@ -70,10 +74,24 @@ async def _rotate(wait_s: float, *, withdraw: bool) -> None:
             return
         holder = Keyholder(database, await master_keys())
         await holder.open()
-        rotation = Rotation(holder, click.echo)
-        await (rotation.withdraw() if withdraw else rotation.run(wait_s))
+        steps: list[str] = []
+
+        def tell(step: str) -> None:
+            steps.append(step)
+            click.echo(step)
+
+        rotation, entry = Rotation(holder, tell), _entry("keys.withdraw" if withdraw else "keys.rotate", holder.ring.active)
+        async with audited(kept(trail_of(holder)), entry) as result:
+            try:
+                await (rotation.withdraw() if withdraw else rotation.run(wait_s))
+            finally:
+                result.details = {"active": holder.ring.active, "steps": "; ".join(step for step in steps if not step.startswith("moved "))}
     finally:
         await database.close()
+
+
+def _entry(action: str, active: str) -> AuditEntry:
+    return AuditEntry(action, f"user {os.getuid()}", "encryption_keys", "cli", details={"active": active, **about_actor()})
 
 
 async def _status() -> None:

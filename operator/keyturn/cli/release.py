@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from keyturn.cli.needs import listed, need
+from keyturn.cli.trail import about_actor, recorded
+from keyturn.flow.audit import audited
+from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import KeyturnError
 from keyturn.model.ids import SecretRef
 
@@ -63,12 +66,18 @@ async def _release(namespaces: tuple[str, ...], kubeconfig: str, context: str) -
     try:
         if not await releasing.check_stopped(client, namespaces):
             click.echo("you may not list Deployments of the cluster: make sure yourself that no operator serves these namespaces", err=True)
-        async for one in releasing.release(client, namespaces):
-            if one.was_ours:
-                released.append(one.ref)
-                click.echo(f"released {one.ref}")
-            else:
-                others += 1
+        where = ", ".join(namespaces) or "all namespaces"
+        entry = AuditEntry("secret.release", f"user {os.getuid()}", where, "cli", details=about_actor())
+        async with recorded() as log, audited(log, entry) as result:
+            try:
+                async for one in releasing.release(client, namespaces):
+                    if one.was_ours:
+                        released.append(one.ref)
+                        click.echo(f"released {one.ref}")
+                    else:
+                        others += 1
+            finally:
+                result.details = {"released": str(len(released))}
         if released:
             # An operator takes a Secret back in less than a second, so that after two it can be told.
             await asyncio.sleep(TAKEN_BACK_S)

@@ -90,13 +90,13 @@ class TrailAudit:
 
 
 @asynccontextmanager
-async def recorded(given: Given) -> AsyncIterator[AuditLog]:
+async def recorded(given: Given | None = None) -> AsyncIterator[AuditLog]:
     """The audit trail of a command. Raises `AuditUnavailable` where there has to be one and there is none."""
-    is_given, mode = bool(os.environ.get(DATABASE_URL, "").strip()), _mode()
+    given, is_given, mode = given or Given(), bool(os.environ.get(DATABASE_URL, "").strip()), _mode()
     if mode is AuditMode.LOG or not (is_given or given.databases.has_own):
         yield LogAudit()
         return
-    otherwise = LogAudit() if mode is AuditMode.BEST_EFFORT else None
+    otherwise = _otherwise(mode)
     async with AsyncExitStack() as opened:
         problem = ""
         made: AuditLog | None = otherwise
@@ -109,6 +109,15 @@ async def recorded(given: Given) -> AsyncIterator[AuditLog]:
         if problem:
             log.warning("%s", problem)
         yield made
+
+
+def kept(trail: "AuditTrail") -> AuditLog:
+    """The audit trail of a command that has the database open."""
+    return LogAudit() if _mode() is AuditMode.LOG else TrailAudit(trail, actor(), _otherwise(_mode()))
+
+
+def _otherwise(mode: AuditMode) -> AuditLog | None:
+    return LogAudit() if mode is AuditMode.BEST_EFFORT else None
 
 
 async def _trail(given: Given, opened: AsyncExitStack) -> "AuditTrail":

@@ -12,6 +12,8 @@ from keyturn.model.objects import Managed
 from keyturn.model.plan import Action, Desired, Live, Plan
 from keyturn.model.sensitive import Sensitive
 
+TOKEN: Final = 100
+"""So much of what stands in an annotation that asks for a sync: it may be anything."""
 NAMED: Final = 20
 """So many names stand in one detail; a count tells of the rest."""
 
@@ -23,7 +25,7 @@ def trigger_of(managed: Managed, *, is_dirty: bool, attempts: int) -> str:
     """What leads to a turn, before it is known what that has to do."""
     status = managed.status
     if managed.reconcile_token != status.handled_reconcile:
-        return f"request {managed.reconcile_token}".rstrip()
+        return f"request {managed.reconcile_token[:TOKEN]}".rstrip()
     if status.generation != managed.generation:
         return "spec" if status.generation >= 0 else "new"
     if attempts or not status.is_ready:

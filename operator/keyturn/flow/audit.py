@@ -64,7 +64,7 @@ async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[Result]:
     try:
         yield result
     except KeyturnError as error:
-        await log.settle(intent, _outcome(error), _reason(error), result.findings)
+        await log.settle(intent, _outcome(error), reason_of(error), result.findings)
         raise
     except BaseException:
         # Cancelled or worse: the request may have arrived.
@@ -85,5 +85,8 @@ def _outcome(error: KeyturnError) -> Outcome:
     return Outcome.DENIED if is_denial(error) else Outcome.FAILURE
 
 
-def _reason(error: KeyturnError) -> str:
-    return CONFLICT if isinstance(error, Conflict) else error.reason
+def reason_of(error: KeyturnError) -> str:
+    """The word that conditions have for it, or, where they have none that says more, the kind of the error."""
+    if isinstance(error, Conflict):
+        return CONFLICT
+    return type(error).__name__ if error.reason == KeyturnError.reason else error.reason

@@ -2,7 +2,7 @@
 
 from keyturn.decide.judge import text_of
 from keyturn.decide.story import listed
-from keyturn.flow.audit import is_denial, joined
+from keyturn.flow.audit import is_denial, joined, reason_of
 from keyturn.flow.world import Memory, World
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import (
@@ -41,7 +41,7 @@ def note_denial(about: Cached, error: KeyturnError, memory: Memory, world: World
         return
     details = {"uid": about.uid, "generation": str(about.generation), "message": message}
     action = "sync.deny" if isinstance(about, Managed) else "provider.deny"
-    world.audit.record(joined(AuditEntry(action, str(about.ref), _denied(about, error), details=details)), Outcome.DENIED, error.reason)
+    world.audit.record(joined(AuditEntry(action, str(about.ref), _denied(about, error), details=details)), Outcome.DENIED, reason_of(error))
 
 
 def note_spec(provider: ProviderObject, memory: Memory, world: World) -> None:
