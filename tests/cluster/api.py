@@ -107,12 +107,13 @@ class Api:
 
     def forget_audit_head(self) -> None:
         """What the operator of an earlier test left there, whose trail was in another database."""
-        for verb, path, *body in (
+        calls: tuple[tuple[Any, ...], ...] = (
             ("PATCH", _LEASE, {"metadata": {"annotations": {AUDIT_HEAD_ANNOTATION: None}}}, MERGE),
             ("DELETE", path_of("ConfigMap", NAMESPACE, AUDIT_CONFIG_MAP)),
-        ):
+        )
+        for call in calls:
             try:
-                self.call(verb, path, *body)
+                self.call(*call)
             except ApiError as error:
                 if error.status != 404:
                     raise
