@@ -10,6 +10,7 @@ import click
 
 from keyturn.cli.audit_door import Anchor, given_keys, opened_trail
 from keyturn.cli.audit_export import export
+from keyturn.cli.audit_prune import prune
 from keyturn.cli.audit_query import query
 from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
@@ -23,6 +24,7 @@ def audit() -> None:
 
 audit.add_command(verify)
 audit.add_command(export)
+audit.add_command(prune)
 audit.add_command(key)
 audit.add_command(query)
 

@@ -84,13 +84,13 @@ def progress() -> Iterator[Callable[[int], None]]:
 
 
 @asynccontextmanager
-async def opened_trail() -> AsyncIterator[tuple["Database", "AuditTrail"]]:
-    """Raises `KeyturnError` where it is not there, or of another schema."""
+async def opened_trail(url: Sensitive | None = None) -> AsyncIterator[tuple["Database", "AuditTrail"]]:
+    """Of DATABASE_URL, or at this URL. Raises `KeyturnError` where it is not there, or of another schema."""
     from keyturn.store.audit import AuditTrail
     from keyturn.store.engine import open_database
     from keyturn.store.schema import check
 
-    if not (url := database_url()):
+    if not (url := url or database_url()):
         raise NoDatabase("set DATABASE_URL to the database whose audit trail is meant")
     database = open_database(url)
     if missing := database.missing_file:

@@ -63,7 +63,7 @@ def told_of_file(path: Path, anchor: Head | None) -> str:
 
     walk = Walk(lambda _: None, anchor=anchor)
     begin, problem = followed_file(path, walk)
-    if problem:
+    if problem := problem or walk.end():
         raise TrailBroken(f"{path} is not as it was written: {problem}")
     lines: Sequence[str] = (
         f"rows {begin.seq + 1} to {walk.at.seq} hang together as they were written; the end is {walk.at}",

@@ -10,6 +10,7 @@ import click
 
 from keyturn.cli.audit_door import Anchor, database_url, given_keys, opened_trail, processors, progress
 from keyturn.cli.audit_export import FILE, told_of_file
+from keyturn.cli.audit_prune import FOLDER, told_of_segments
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
@@ -45,9 +46,12 @@ class NoAuditKey(KeyturnError):
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
     help="A checkpoint that was kept elsewhere, or the ConfigMap in JSON; may be given again.",
 )
+@click.option("--segments", "folder", type=FOLDER, help="The folder of what `keyturn audit prune` moved: it is followed from row 1 on.")
 @click.option("--file", type=FILE, help="Rows that `keyturn audit export` wrote, in the place of a database.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=processors, help="Processes that share in a long trail. Default: the CPUs.")
-def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...], jobs: int, file: Path | None) -> None:
+def verify(
+    *, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...], jobs: int, file: Path | None, folder: Path | None
+) -> None:
     """Say whether the trail is as it was written, or which row shows that it is not.
 
     Needs no secret: the public key of checkpoints is enough, and checkpoints that were kept where nobody has the database
@@ -58,7 +62,7 @@ def verify(*, anchor: Head | None, keys: tuple[str, ...], kept: tuple[Path, ...]
     if file is not None:
         click.echo(told_of_file(file, anchor))
         return
-    for line in asyncio.run(_verify(anchor, keys, kept, jobs)):
+    for line in asyncio.run(_verify(anchor, keys, kept, jobs, folder)):
         click.echo(line)
 
 
@@ -74,7 +78,7 @@ def key() -> None:
     click.echo(str(signing.verifier))
 
 
-async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int) -> Sequence[str]:
+async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int, folder: Path | None) -> Sequence[str]:
     from keyturn.store.audit import seal_key
     from keyturn.store.audit_walk import Pace
     from keyturn.store.proof import prove
@@ -85,12 +89,13 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
         holder = await given_keys(database)
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
         with progress() as followed:
-            proof = await prove(trail, database, walk, known or brought, notes, Pace(database_url(), jobs, followed))
+            proof = await prove(trail, database, walk, known or brought, notes, Pace(database_url(), jobs, followed), folder)
         if proof.problem:
             raise AuditTampered(f"the audit trail is not as it was written: {proof.problem}")
         unsettled = len(await trail.unsettled())
     told = list(_told(walk, unsettled, has_keys=holder is not None))
-    return [*told[:1], *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
+    moved = told_of_segments(proof.shelf, is_signed=bool(known or brought), is_followed=folder is not None)
+    return [*told[:1], *moved, *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
 
 
 def _known(given: Sequence[str]) -> Sequence[VerifierKey]:

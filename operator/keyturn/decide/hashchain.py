@@ -110,6 +110,15 @@ class Walk:
                 return self._missing(pin)
         return None
 
+    def skip(self, to: Head) -> Break | None:
+        """Goes on at an end whose rows are elsewhere; what is wrong with it."""
+        self.at = to
+        if self.anchor is not None and self.anchor.seq == to.seq and self.anchor != to:
+            return Break(to.seq, "it is not the one that the anchor was taken of: the chain was made anew")
+        if to.seq in self.pins:
+            self._look_at_pins(to.seq)
+        return None
+
     def wanted(self, after: int, to: int) -> frozenset[int]:
         """Numbers of rows of this stretch that `join` has to be told of, beside those under a seal and losses that were accepted."""
         anchored = (self.anchor.seq,) if self.anchor is not None else ()

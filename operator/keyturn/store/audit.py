@@ -16,6 +16,7 @@ from keyturn.store import fence
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
 from keyturn.store.audit_question import wanted
 from keyturn.store.audit_reading import PART, parts
+from keyturn.store.audit_segments import segments_of
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
@@ -72,9 +73,15 @@ class AuditTrail:
             return await _head(connection)
 
     async def holds(self, anchor: Head) -> bool:
-        """Whether it has the row that this is an end of, or somebody accepted that it has not. Raises `ProviderError`."""
+        """Whether it has the row that this is an end of, or somebody accepted that it has not. Raises `ProviderError`.
+
+        What was moved into a file it has too, as its segment says: what that says is looked at by `prove`.
+        """
         accepted = (log.c.action == ACCEPTED) & (log.c.target == str(anchor))
-        return bool(await self.find(((log.c.seq == anchor.seq) & (log.c.hash == anchor.hash)) | accepted, most=1))
+        if await self.find(((log.c.seq == anchor.seq) & (log.c.hash == anchor.hash)) | accepted, most=1):
+            return True
+        moved = await segments_of(self._database)
+        return any(each.first <= anchor.seq < each.last or each.end == anchor for each in moved)
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
         """All rows behind this number in their order, in parts. Raises `NotOurs` at one that is none of ours, and `ProviderError`."""

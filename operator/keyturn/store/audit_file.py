@@ -196,7 +196,7 @@ def _problem(walk: Walk, begin: Head, last: int, rows: Iterator[_Raw | str]) -> 
                 return problem
     if walk.at.seq != last:
         return Break(min(walk.at.seq, last) + 1, f"the file says that it ends with row {last}, and ends with row {walk.at.seq}")
-    return walk.end()
+    return None
 
 
 def _begin(header: Any, path: Path) -> tuple[Head, int]:

@@ -59,6 +59,12 @@ async def partitions(connection: AsyncConnection) -> Sequence[Partition]:
     return sorted(found, key=lambda each: each.first)
 
 
+async def is_owner(connection: AsyncConnection) -> bool:
+    """Whether this user may do with the trail's tables what it likes."""
+    asked = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = cast(:log AS regclass)"
+    return bool(await connection.scalar(text(asked), {"log": log.name}))
+
+
 async def cut(connection: AsyncConnection, least: int = ROWS) -> None:
     """Closes the newest partition behind its last row, and begins another, where it has so many rows. As owner, and as the one writer."""
     live = (await partitions(connection))[-1]

@@ -7,14 +7,10 @@ from sqlalchemy import func, select
 from keyturn.decide.auditrow import moment
 from keyturn.decide.hashchain import START
 from keyturn.model.audit import Head
-from keyturn.model.errors import KeyturnError
 from keyturn.store.audit_reading import head_at
+from keyturn.store.audit_segments import RowsElsewhere
 from keyturn.store.audit_tables import log, segments
 from keyturn.store.engine import Database
-
-
-class RowsElsewhere(KeyturnError):
-    """Rows that were moved out of the database into a file; the message names it."""
 
 
 async def bounds(

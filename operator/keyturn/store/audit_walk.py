@@ -3,7 +3,7 @@
 import asyncio
 import multiprocessing
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
@@ -13,10 +13,13 @@ from typing import Final
 from sqlalchemy import func, literal_column, select
 
 from keyturn.decide.hashchain import START, Break, Stretch, Strider, Walk
+from keyturn.decide.segment import Shelf
 from keyturn.model.audit import Head
 from keyturn.model.errors import Unavailable
+from keyturn.model.segment import Segment
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_reading import NotOurs, astray, head_at, parts
+from keyturn.store.audit_segments import RowsElsewhere, segments_of
 from keyturn.store.audit_tables import log
 from keyturn.store.engine import Database, open_database
 
@@ -38,8 +41,29 @@ ALONE: Final = Pace()
 
 
 async def followed(database: Database, walk: Walk, pace: Pace = ALONE) -> Break | None:
-    """Follows all rows behind where the walk stands; what is wrong with the first bad one. Raises `ProviderError`."""
-    if walk.at == START and (problem := await astray(database, START.seq)):
+    """Follows all rows behind where the walk stands; what is wrong with the first bad one. Raises `RowsElsewhere` and `ProviderError`.
+
+    A walk at the start skips what was moved into files, as the table of segments says.
+    """
+    moved = await segments_of(database)
+    problem = await _followed(database, walk, pace, moved)
+    if problem and await segments_of(database) != moved:
+        raise Unavailable("rows were moved out of the database while it was followed; run this again")
+    return problem
+
+
+async def _followed(database: Database, walk: Walk, pace: Pace, moved: Sequence[Segment]) -> Break | None:
+    shelf = Shelf()
+    if problem := shelf.follow(moved):
+        return problem
+    if walk.at == START and shelf.found:
+        if walk.anchor is not None and walk.anchor.seq < shelf.at.seq:
+            raise RowsElsewhere(
+                f"row {walk.anchor.seq}, which the anchor was taken of, was moved into a file; give the folder of those too"
+            )
+        if problem := walk.skip(shelf.at):
+            return problem
+    if walk.at == shelf.at and (problem := await astray(database, walk.at.seq)):
         return problem
     if pace.url is not None and pace.jobs > 1 and await _is_long(database, walk.at.seq, pace.jobs):
         async with _workers(pace.jobs) as pool:

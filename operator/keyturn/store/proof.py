@@ -3,13 +3,16 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from keyturn.decide.checkpoint import Series, signed_of, text_of
 from keyturn.decide.hashchain import Pin, Walk
+from keyturn.decide.segment import Shelf
 from keyturn.model.checkpoint import Signed
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.store.audit import AuditTrail
+from keyturn.store.audit_segments import followed_segments, segments_of
 from keyturn.store.audit_walk import ALONE, Pace
 from keyturn.store.checkpoints import rows_of
 from keyturn.store.engine import Database
@@ -27,6 +30,7 @@ class Proof:
     walk: Walk
     series: Series
     lost: Sequence[Signed] = ()
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 async def prove(
@@ -36,8 +40,11 @@ async def prove(
     known: Sequence[VerifierKey] = (),
     kept: Mapping[str, str] | None = None,
     pace: Pace = ALONE,
+    folder: Path | None = None,
 ) -> Proof:
-    """Follows all of it, at this pace. ``kept`` are signed notes from elsewhere, by what to call them.
+    """Follows all of it, at this pace, and with ``folder`` the files of segments too.
+
+    ``kept`` are signed notes from elsewhere, by what to call them.
 
     Raises `NoteRefused` where one of these is not signed by a ``known`` key, and `ProviderError`.
     """
@@ -50,14 +57,18 @@ async def prove(
     for pin in pins:
         by_row[pin.head.seq].append(pin)
     walk.pins = by_row
-    problem = await trail.verify(walk, pace) or (str(broken) if broken else "")
+    shelf = Shelf((lambda note: check(note, known)) if known else None)
+    gap = shelf.follow(await segments_of(database))
+    if gap is None and folder is not None:
+        gap = await asyncio.to_thread(followed_segments, folder, shelf.found, walk)
+    problem = str(gap) if gap else await trail.verify(walk, pace) or (str(broken) if broken else "")
     lost = []
     for name, signed in outside.items():
         if walk.is_accepted(_pin(name, signed)):
             lost.append(signed)
         elif text_of(signed.checkpoint) not in series.texts:
             problem = problem or f"row {signed.checkpoint.head.seq}: its checkpoint, of which {name} is a copy, was taken out of the table"
-    return Proof(problem, walk, series, lost)
+    return Proof(problem, walk, series, lost, shelf)
 
 
 def _pin(name: str, signed: Signed) -> Pin:

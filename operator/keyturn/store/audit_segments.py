@@ -1,0 +1,74 @@
+"""The table of segments, and their files: what was moved out of the database is followed as if it were still there."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, LargeBinary, cast, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyturn.decide.hashchain import Break, Walk
+from keyturn.model.errors import KeyturnError
+from keyturn.model.segment import Segment
+from keyturn.store.audit_file import FileRefused, followed_file
+from keyturn.store.audit_tables import segments
+from keyturn.store.engine import Database
+
+_TEXTS: Final = ("name", "note", "at")
+_NUMBERS: Final = ("first", "last", "count")
+
+
+class RowsElsewhere(KeyturnError):
+    """Rows that were moved out of the database into a file."""
+
+
+async def segments_of(database: Database) -> Sequence[Segment]:
+    """All of them in the order of their rows, as they lie there, whoever wrote them. Raises `ProviderError`."""
+    async with database.reading() as connection:
+        return await segments_in(connection)
+
+
+async def segments_in(connection: AsyncConnection) -> Sequence[Segment]:
+    """As `segments_of`."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    columns: list[ColumnElement[Any]] = [literal_column(name).label(name) for name in (*_NUMBERS, "head", "digest")]
+    # SQLite holds bytes in a column of text that are none, on which its driver would fail.
+    columns += [(cast(literal_column(name), LargeBinary) if is_sqlite else literal_column(name)).label(name) for name in _TEXTS]
+    found = await connection.execute(select(*columns).select_from(segments).order_by(literal_column("first")))
+    return [_segment(row._asdict()) for row in found]
+
+
+def _segment(row: dict[str, Any]) -> Segment:
+    """What is of another kind than it should be comes out as something that cannot be right."""
+    first, last, count = (row[name] if type(row[name]) is int else -1 for name in _NUMBERS)
+    head, digest = (row[name] if type(row[name]) is bytes else b"" for name in ("head", "digest"))
+    texts = (row[name].decode("utf-8", "replace") if isinstance(row[name], bytes) else str(row[name]) for name in _TEXTS)
+    name, note, at = texts
+    return Segment(first, last, head, count, digest, name, note, at)
+
+
+def followed_segments(folder: Path, found: Sequence[Segment], walk: Walk) -> Break | None:
+    """Follows the files of these segments, which hang together; what is wrong with the first that is not as it was written."""
+    for each in found:
+        path = folder / each.name
+        try:
+            if digest_of(path) != each.digest:
+                return Break(each.first, f"the file {each.name} that begins with it is not the one that was written")
+            _, problem = followed_file(path, walk)
+        except FileRefused as refused:
+            return Break(each.first, f"the segment that begins with it cannot be followed: {refused}")
+        if problem:
+            return problem
+        if walk.at != each.end:
+            return Break(each.last, f"the file {each.name} ends with another row than its segment")
+    return None
+
+
+def digest_of(path: Path) -> bytes:
+    """SHA-256 of a file. Raises `FileRefused` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise FileRefused(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,80 @@
+"""`keyturn audit prune`, as whoever looks after the database runs it, and what `keyturn audit verify` says after it."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from keyturn.store.audit_segments import segments_of
+from store.places import Place
+from store.test_audit_segments import grown, names
+
+SEED = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
+"""Of a key that signs, for this test alone."""
+
+
+async def keyturn(place: Place, *arguments: object, **environment: str) -> tuple[int, list[str]]:
+    told = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": place.url, **environment}
+    argv = [sys.executable, "-m", "keyturn", "audit", *map(str, arguments)]
+    pipe, stdin = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*argv, env=told, stdin=stdin, stdout=pipe, stderr=asyncio.subprocess.STDOUT)
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, said.decode().splitlines()
+
+
+async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tmp_path: Path) -> None:
+    await grown(place)
+    (folder := tmp_path / "segments").mkdir()
+    owner = {"DATABASE_OWNER_URL": place.owner_url, "AUDIT_SIGNING_KEY": SEED}
+    code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
+    moved = await segments_of(place.database())
+    assert (code, said) == (
+        0,
+        [f"rows {each.first} to {each.last} are in {folder / each.name} (SHA-256 {each.digest.hex()})" for each in moved],
+    )
+    assert names(folder) == [each.name for each in moved]
+    assert moved[-1].last == 10
+    code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
+    assert (code, said) == (0, ["nothing is moved: no whole segment of rows is old enough"])
+    _, [vkey] = await keyturn(place, "key", AUDIT_SIGNING_KEY=SEED)
+    code, said = await keyturn(place, "verify", "--segments", folder, "--key", vkey)
+    assert (code, said[1]) == (0, f"rows 1 to 10 are in {len(moved)} files, which were followed")
+    code, said = await keyturn(place, "verify")
+    assert (code, said[1]) == (0, f"rows 1 to 10 are in {len(moved)} files: give their folder with --segments, and they are followed too")
+    assert "was not checked: give the public key" in said[2]
+    code, said = await keyturn(place, "verify", "--file", folder / moved[0].name)
+    assert (code, said[0].partition(" hang")[0]) == (0, f"rows 1 to {moved[0].last}")
+    code, said = await keyturn(place, "export", "-o", tmp_path / "old", "--from", 2)
+    assert (code, said) == (1, [f"keyturn: rows up to 10 were moved out of the database; the newest of their files is {moved[-1].name}"])
+    code, said = await keyturn(place, "export", "-o", tmp_path / "rest")
+    assert (code, said[0].partition(";")[0]) == (0, f"{tmp_path / 'rest'} has rows 11 to {20 + len(moved)}")
+    (folder / moved[0].name).unlink()
+    code, said = await keyturn(place, "verify", "--segments", folder, "--key", vkey)
+    assert (code, len(said)) == (1, 1)
+    assert "row 1: the segment that begins with it cannot be followed" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--up-to", 5), "keyturn: set AUDIT_SIGNING_KEY: what the database remembers of each file is signed"),
+        ((), "Error: give one of --before, --keep and --up-to"),
+        (("--up-to", 5, "--keep", "1h"), "Error: give one of --before, --keep and --up-to"),
+    ],
+)
+async def test_what_is_not_said_is_asked_for(place: Place, tmp_path: Path, given: tuple[object, ...], told: str) -> None:
+    code, said = await keyturn(place, "prune", "--to", tmp_path, *given)
+    assert (code > 0, said[-1]) == (True, told)
+
+
+async def test_the_run_time_user_of_a_server_is_told_whose_log_in_it_takes(place: Place, tmp_path: Path) -> None:
+    if place.server is None:
+        return  # whoever has the file may move rows out of it
+    await grown(place)
+    code, said = await keyturn(place, "prune", "--up-to", 10, "--to", tmp_path, AUDIT_SIGNING_KEY=SEED)
+    assert (code, len(said)) == (1, 1)
+    assert re.search("log in with DATABASE_OWNER_URL as the owner of its tables", said[0])
+    assert names(tmp_path) == []
