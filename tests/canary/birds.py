@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from canary.files import FolderSink
 from canary.marks import Mark, find
 from canary.objects import cluster_objects, objects
 from canary.sinks import FileSink, Sink, Text, page, process, processes_with
@@ -12,6 +13,7 @@ from reader import reader_of
 
 _session: dict[str, Mark] = {}
 _files: dict[Path, FileSink] = {}
+_folders: dict[tuple[Path, str], FolderSink] = {}
 
 
 def issue(name: str) -> str:
@@ -44,6 +46,10 @@ class Canary:
         """A file that others write, such as an operator's log: what no test before has looked at."""
         self._watched_files.append(_files.setdefault(path, FileSink(path)))
 
+    def watch_folder(self, folder: Path, pattern: str = "*") -> None:
+        """Files of a database, with its logs, and what is copied out of it: what of them is new."""
+        self.watch(_folders.setdefault((folder, pattern), FolderSink(folder, pattern)))
+
     def watch_metrics(self, exposition: str | Callable[[], bytes]) -> None:
         """A URL of metrics, or what gives them."""
         if isinstance(exposition, str):
@@ -64,8 +70,9 @@ class Canary:
             self.watch_process(pid, environ=environ)
 
     def watch_cluster(self, plane: ControlPlane, *namespaces: str) -> None:
-        """The API server's audit log, our objects that belong to no namespace, and all that stands in these namespaces."""
+        """The API server's audit log, our objects of no namespace, all that stands in these, and the database of its operators."""
         reader = reader_of(plane)
+        self.watch_folder(plane.hold.folder, "keyturn.db*")
         self.watch_file(plane.audit_log)
         self.watch(partial(cluster_objects, reader))
         for namespace in namespaces:

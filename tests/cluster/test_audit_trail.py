@@ -24,9 +24,10 @@ KILLS = 20
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
+def settings(tmp_path: Path, canary: Canary) -> dict[str, str]:
     folder = tmp_path / "database"
     folder.mkdir()
+    canary.watch_folder(folder)
     return {"DATABASE_URL": f"sqlite:///{folder}/own.db", "SECRET_KEY": secrets.token_urlsafe(48)}
 
 
