@@ -58,7 +58,17 @@ def written(plan: Plan, desired: Desired, managed: Managed, before: Marks | None
         details |= more
     elif desired.type != "Opaque":
         details["type"] = desired.type
-    return AuditEntry(f"secret.{plan.action}", str(managed.ref), str(desired.ref), repair_of(plan), tuple(sorted(keys)), details)
+    cause, keys = repair_of(plan), tuple(sorted(keys))
+    return AuditEntry(
+        f"secret.{plan.action}", str(managed.ref), str(desired.ref), cause, keys, details, repairs=brings_back(plan, desired, managed)
+    )
+
+
+def brings_back(plan: Plan, desired: Desired, managed: Managed) -> bool:
+    """Whether it writes what was written before by the same order, byte for byte, so that the audit trail has it already."""
+    status = managed.status
+    is_same = (status.generation, status.revision) == (managed.generation, desired.revision)
+    return plan.is_drift and is_same and plan.retire is None
 
 
 def replaced(desired: Desired, live: Live, managed: Managed) -> AuditEntry:

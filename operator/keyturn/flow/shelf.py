@@ -108,6 +108,11 @@ class Shelf:
                 gone.append(ref)
         return gone
 
+    def kept(self, refs: Collection[SourceRef]) -> dict[SourceRef, Answer] | None:
+        """What was read of these, however long ago; None where it is not all there any more, or was no value."""
+        found = {ref: held.answer for ref in refs if (held := self.held.get(ref)) is not None and isinstance(held.answer, Value)}
+        return dict(found) if len(found) == len(set(refs)) else None
+
     def let_pass(self, now: float) -> list[SourceRef]:
         """Lets go, and names, values that nobody wants to have refreshed, once nobody new can share them."""
         gone = []

@@ -14,7 +14,7 @@ from keyturn.decide.render import render, revision_of
 from keyturn.flow.load import Load
 from keyturn.flow.phases import awaited, timed
 from keyturn.flow.world import World
-from keyturn.model.errors import MissingExtra, ProviderNotFound, ProviderNotReady, Rejected, Unavailable
+from keyturn.model.errors import MissingExtra, ProviderNotFound, ProviderNotReady, Rejected, Unavailable, Unread
 from keyturn.model.ids import DEFAULT_PROVIDER, Kind, ObjectRef, SecretRef
 from keyturn.model.material import SourceRef
 from keyturn.model.objects import Managed, ProviderObject
@@ -113,9 +113,27 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
             answers = await asyncio.gather(
                 *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref, load=load) for ref, keys in refs.items())
             )
+    except Unread:
+        kept = {ref: world.refresher.shelf(sources[ref]).kept(keys) for ref, keys in refs.items()}
+        if not _may_be_repaired(managed, order, world):
+            raise
+        answers = []
+        for given in kept.values():
+            if given is None:
+                raise
+            answers.append(given)
+        world.mark_dirty(managed.ref)  # what led here is looked at again once it may be read
     except TimeoutError:
         raise Unavailable(f"not all values came within {FETCH_S:g} s: the provider is slow, or too much is asked of it at once") from None
     return {(ref, key): answer for ref, given in zip(refs, answers, strict=True) for key, answer in given.items()}
+
+
+def _may_be_repaired(managed: Managed, order: Order, world: World) -> bool:
+    """Whether the Secret was written by this very order, and does not stand so any more: then nothing new need be read to bring it back."""
+    is_ours = managed.is_synced and managed.status.generation == managed.generation
+    is_asked = managed.reconcile_token != managed.status.handled_reconcile
+    live = world.reader.seen(SecretRef(managed.ref.namespace, order.target.name))
+    return is_ours and not is_asked and not difference.is_as_written(managed, order, live, world.controller_class)
 
 
 def open_shelf(source: ProviderObject, world: World) -> None:

@@ -1,0 +1,85 @@
+"""While the audit trail is away: what was audited once is brought back, and nothing else is read or written."""
+
+import pytest
+
+from builders import managed, msec, order, secret, staged, target_ref
+from keyturn.model.audit import AuditEntry
+from keyturn.testing.fields import Path
+from keyturn.testing.world import Stage
+
+APP, SECRET = msec(), target_ref()
+DATA: Path = ("data", "password")
+EFFECTS = ("create", "apply", "strip", "delete")
+
+
+def is_no_repair(entry: AuditEntry) -> bool:
+    """What a queue refuses that keeps repairs."""
+    return not entry.repairs
+
+
+async def stand(stage: Stage) -> None:
+    stage.cluster.put(managed("app-db", order()))
+    stage.start()
+    await stage.quiet()
+    stage.tape.rewind()
+
+
+async def drift(stage: Stage) -> None:
+    stage.cluster.touch(SECRET, "kubectl", {DATA: secret("kt-canary-e")})
+
+
+async def vanish(stage: Stage) -> None:
+    stage.cluster.vanish(SECRET)
+
+
+@pytest.mark.parametrize("age_s", [10, 2 * 3600], ids=["values still fresh", "values older than the interval"])
+@pytest.mark.parametrize("story", [drift, vanish], ids=lambda s: s.__name__)
+@staged
+async def test_a_secret_is_brought_back_with_the_bytes_that_it_had_and_nothing_is_read(stage: Stage, story, age_s: int) -> None:  # type: ignore[no-untyped-def]  # one of both
+    await stand(stage)
+    stage.audit.is_down_for = is_no_repair
+    stage.source(password="kt-canary-2")
+    await stage.passes(age_s)
+    reads = len(stage.source().calls)
+    await story(stage)
+    await stage.passes(60)
+    assert stage.data(SECRET) == {"password": "kt-canary-1"}
+    assert len(stage.source().calls) == reads
+    assert stage.reason(APP) == "Synced"
+    stage.audit.is_down_for = lambda _: False
+    await stage.passes(2 * 3600)
+    assert stage.data(SECRET) == {"password": "kt-canary-2"}, "the change that waited is made"
+
+
+@pytest.mark.parametrize("story", [drift, vanish], ids=lambda s: s.__name__)
+@staged
+async def test_where_repairs_are_off_it_waits_and_is_said(stage: Stage, story) -> None:  # type: ignore[no-untyped-def]  # one of both
+    await stand(stage)
+    stage.audit.is_down = True
+    await stage.passes(2 * 3600)
+    await story(stage)
+    await stage.passes(60)
+    assert stage.tape.only(*EFFECTS) == []
+    assert stage.reason(APP) == "AuditUnavailable"
+
+
+@staged
+async def test_a_new_spec_or_a_request_waits_although_the_values_are_in_memory(stage: Stage) -> None:
+    await stand(stage)
+    stage.audit.is_down_for = is_no_repair
+    stage.cluster.edit(APP, order=order("user"))
+    await stage.passes(60)
+    assert stage.tape.only(*EFFECTS) == []
+    assert stage.reason(APP) == "AuditUnavailable"
+
+
+@staged
+async def test_after_a_restart_no_value_is_in_memory_and_a_repair_waits(stage: Stage) -> None:
+    await stand(stage)
+    await stage.restart()
+    await stage.quiet()
+    stage.audit.is_down_for = is_no_repair
+    await vanish(stage)
+    await stage.passes(60)
+    assert stage.tape.only(*EFFECTS) == []
+    assert stage.reason(APP) == "AuditUnavailable"
