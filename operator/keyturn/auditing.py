@@ -5,6 +5,7 @@ from keyturn.checkpointing import keep_checkpoints
 from keyturn.default import Given, LateDatabases
 from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
+from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditMode
 from keyturn.ports import Clock
 from keyturn.settings import Settings
@@ -15,7 +16,14 @@ def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, le
     if settings.audit is AuditMode.LOG or not given.databases.has_own:
         return LogAudit()
     office = f"{settings.operator_namespace}/{lease}"
-    return AuditQueue(given.databases.trail, clock, "operator", identity, office, keeps_repairs=settings.audit_repair)
+
+    async def opened() -> Trail:
+        trail = await given.databases.trail()
+        if settings.audit is AuditMode.REQUIRED and not settings.audit_allow_owner:
+            await trail.check_user()
+        return trail
+
+    return AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair)
 
 
 def keep_trail(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> None:

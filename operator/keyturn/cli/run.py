@@ -121,6 +121,7 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
     default="on",
     show_default=True,
 )
+@_option("--audit-allow-owner", "AUDIT_ALLOW_OWNER", "Write the audit trail as its tables' owner too; to try things out.", is_flag=True)
 @_option(
     "--health-address",
     "HEALTH_ADDRESS",
@@ -195,6 +196,7 @@ def run(**flags: Any) -> None:
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
         audit=AuditMode(flags["audit"]),
         audit_repair=flags["audit_repair"] == "on",
+        audit_allow_owner=flags["audit_allow_owner"],
         audit_checkpoint_s=flags["audit_checkpoint_period"],
         health_address=flags["health_address"],
         log_level=flags["log_level"],

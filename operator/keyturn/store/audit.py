@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Row, select
+from sqlalchemy import Column, ColumnElement, Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, row_of
@@ -21,8 +21,19 @@ from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
 from keyturn.store.engine import Database
+from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder
 
+OWNS_IT: Final = (
+    "the audit trail is not written as the owner of its table, or as a superuser, who could change it unseen: give DATABASE_URL a user of"
+    " its own, and DATABASE_OWNER_URL with the owner to keyturn db upgrade, which grants that user what is needed (docs/database.md);"
+    " to try things out there is --audit-allow-owner"
+)
+_MAY_CHANGE_TABLE: Final = f"""
+    SELECT coalesce(bool_or(pg_has_role(current_user, relowner, 'MEMBER')), false)
+        OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    FROM pg_class WHERE oid = to_regclass('{log}')
+"""  # noqa: S608  # our own name
 _ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *(log.c[name] for name in COLUMNS))
 
 
@@ -42,6 +53,14 @@ class AuditTrail:
     def __init__(self, database: Database, seal_key: SealKey) -> None:
         self._database = database
         self._seal_key = seal_key
+
+    async def check_user(self) -> None:
+        """Raises `DatabaseRefused` where the user whom we are could take the triggers away that keep its rows. SQLite knows no users."""
+        if self._database.is_sqlite:
+            return
+        async with self._database.reading() as connection:
+            if await connection.scalar(text(_MAY_CHANGE_TABLE)):
+                raise DatabaseRefused(OWNS_IT)
 
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         """A new term of this office, by which all before it end. Raises `ProviderError`."""

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from keyturn.model.errors import AccessDenied, AuthFailed, Invalid, KeyturnError, ProviderError, Throttled, Unavailable
 
 NO_TABLES: Final = "the database has no tables of Keyturn, or old ones; run: keyturn db upgrade"
+DISK_FULL: Final = "the database's disk is full; make room on it, or give it a larger one, and it goes on by itself"
 
 # By the first signs of the SQLSTATE, the longest that fits.
 _BY_STATE: Final[dict[str, tuple[type[ProviderError], str]]] = {
@@ -20,6 +21,7 @@ _BY_STATE: Final[dict[str, tuple[type[ProviderError], str]]] = {
     "42703": (Unavailable, NO_TABLES),
     "3F": (Unavailable, NO_TABLES),
     "53300": (Throttled, "the database takes no more connections"),
+    "53100": (Unavailable, DISK_FULL),
     "25006": (Unavailable, "the database takes no writes now"),
     "22": (Invalid, "the database cannot hold it"),
     "54": (Invalid, "the database cannot hold it"),
@@ -63,8 +65,11 @@ _BY_SQLITE: Final[dict[int, tuple[type[ProviderError], str]]] = {
     sqlite3.SQLITE_CANTOPEN: (Unavailable, "the database's file cannot be opened"),
     sqlite3.SQLITE_CORRUPT: (Invalid, "the database's file is damaged; restore it from a backup"),
     sqlite3.SQLITE_NOTADB: (Invalid, "the database's file is none; is its path right?"),
-    sqlite3.SQLITE_FULL: (Unavailable, "the database's disk is full"),
-    sqlite3.SQLITE_IOERR: (Unavailable, "the database's disk fails"),
+    sqlite3.SQLITE_FULL: (Unavailable, DISK_FULL),
+    sqlite3.SQLITE_IOERR: (
+        Unavailable,
+        "the database's disk fails, or a limit or quota is reached; look for room on it, and for its health",
+    ),
     sqlite3.SQLITE_TOOBIG: (Invalid, "the database cannot hold it"),
 }
 
