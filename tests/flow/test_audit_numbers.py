@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from flow.test_audit_queue import ENTRY, Trail, hurry, queue, until
+from flow.trails import ENTRY, Trail, hurry, queue, until
 from keyturn.audit_log import LogAudit
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.handlers.audit_numbers import watch_audit

@@ -1,111 +1,15 @@
 """The audit trail of a process: what is written together, what is refused while nothing can be written, and what is never lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
 import pytest
 
-from keyturn.flow import audit_queue
-from keyturn.flow.audit_queue import MOST, AuditQueue
-from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome, Term
-from keyturn.model.errors import AuditUnavailable, Fenced, Invalid, NotLeading, ProviderError, Unavailable
-from keyturn.testing.clock import FakeClock
+from flow.trails import ENTRY, OFFICE, Trail, hurry, queue, until
+from keyturn.flow.audit_queue import MOST
+from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
+from keyturn.model.errors import AuditUnavailable, Fenced, NotLeading, Unavailable
 
-ENTRY = AuditEntry("secret.create", "ManagedSecret/shop/app", "Secret/shop/app", keys=("password",), attempt="t1")
-OFFICE = "keyturn-system/keyturn"
-
-
-@dataclass
-class Trail:
-    """As the database is: whole groups or nothing, each row once, and answers that are lost on the way."""
-
-    rows: list[AuditRow] = field(default_factory=list)
-    groups: list[int] = field(default_factory=list)
-    down: ProviderError | None = None
-    loses_answers: bool = False
-    refuses: str = ""
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    epochs: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    async def head(self) -> Head:
-        if self.down:
-            raise self.down
-        return Head(len(self.rows), bytes(32))
-
-    async def holds(self, anchor: Head) -> bool:
-        return anchor.seq <= len(self.rows)
-
-    async def begin(self, office: str, holder: str, at: datetime) -> Term:
-        if self.down:
-            raise self.down
-        self.epochs[office] = self.epochs.get(office, 0) + 1
-        return Term(office, self.epochs[office])
-
-    async def append(self, rows: Sequence[AuditRow], term: Term | None = None) -> Head:
-        await self.gate.wait()
-        if self.down:
-            raise self.down
-        if term is not None and self.epochs[term.office] != term.epoch:
-            raise Fenced("somebody else")
-        if self.refuses and any(row.target == self.refuses for row in rows):
-            raise Invalid("the database cannot hold it")
-        there, settled = {row.event for row in self.rows}, {row.settles for row in self.rows if row.settles}
-        self.rows += [row for row in rows if row.event not in there and row.settles not in settled]
-        self.groups += [len(rows)] if rows else []
-        if self.loses_answers:
-            raise Unavailable("the database gave no answer")
-        return await self.head()
-
-    async def known(self, events: Collection[str]) -> Collection[str]:
-        if self.down:
-            raise self.down
-        return {row.event for row in self.rows} & set(events)
-
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
-        settled = {row.settles for row in self.rows}
-        return [row for row in self.rows[after:] if not row.outcome and row.event not in settled and row.event.startswith(beginning)]
-
-    @property
-    def told(self) -> list[tuple[str, str, str]]:
-        return [(row.action, str(row.outcome), row.reason) for row in self.rows]
-
-
-@asynccontextmanager
-async def queue(trail: Trail, office: str = OFFICE, **more: Any) -> AsyncIterator[AuditQueue]:
-    async def opened() -> Trail:
-        if trail.down:
-            raise trail.down
-        return trail
-
-    made = AuditQueue(opened, FakeClock(), "operator", "a", office, **more)
-    if office:
-        made.begin_term("")
-    job = asyncio.create_task(made.run())
-    try:
-        yield made
-    finally:
-        job.cancel()
-        with suppress(asyncio.CancelledError):
-            await job
-        await made.close()
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_queue, "RETRY_S", 0.01)
-
-
-async def until(is_so: object) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():  # type: ignore[operator]  # noqa: ASYNC110  # a condition of the trail's, which tells nobody
-            await asyncio.sleep(0.001)
+__all__ = ["hurry"]
 
 
 async def test_an_intent_is_there_before_it_is_given_and_its_settlement_follows() -> None:
@@ -297,49 +201,3 @@ async def test_a_record_that_was_edited_stops_nobody(anchor: str) -> None:
     async with queue(Trail()) as audit:
         audit.begin_term(anchor)
         assert await audit.intend(ENTRY)
-
-
-REPAIR = AuditEntry("secret.recreate", "ManagedSecret/shop/app", "Secret/shop/app", repairs=True)
-
-
-async def test_repairs_are_done_while_the_trail_is_away_and_are_written_in_their_order() -> None:
-    trail = Trail()
-    async with queue(trail, keeps_repairs=True) as audit:
-        await audit.intend(ENTRY)
-        trail.down = Unavailable("the database gave no answer")
-        first = await audit.intend(REPAIR)  # the one that meets it
-        await audit.settle(first, Outcome.SUCCESS)
-        second = await audit.intend(REPAIR)
-        with pytest.raises(AuditUnavailable):
-            await audit.intend(ENTRY)
-        await audit.settle(second, Outcome.FAILURE, "Conflict")
-        assert (len(trail.rows), audit.lag) == (1, 4)
-        trail.down = None
-        await until(lambda: len(trail.rows) == 5)
-    told = [("secret.recreate", "", ""), ("secret.recreate", "success", ""), ("secret.recreate", "", "")]
-    assert trail.told[1:] == [*told, ("secret.recreate", "failure", "Conflict")]
-
-
-async def test_repairs_wait_where_they_are_off_or_rows_of_the_trail_are_lost() -> None:
-    trail = Trail()
-    async with queue(trail) as audit:
-        trail.down = Unavailable("the database gave no answer")
-        with pytest.raises(AuditUnavailable):
-            await audit.intend(REPAIR)
-    async with queue(Trail(), keeps_repairs=True) as audit:
-        audit.begin_term(str(Head(2, bytes(32))))
-        with pytest.raises(AuditUnavailable, match="AuditTruncated"):
-            await audit.intend(REPAIR)
-
-
-async def test_no_more_is_kept_in_memory_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_queue, "KEPT", 3)
-    trail = Trail(down=Unavailable("the database gave no answer"))
-    async with queue(trail, keeps_repairs=True) as audit:
-        kept = [await audit.intend(REPAIR) for _ in range(3)]
-        with pytest.raises(AuditUnavailable):
-            await audit.intend(REPAIR)
-        for event in kept:
-            await audit.settle(event, Outcome.SUCCESS)
-        trail.down = None
-        await until(lambda: len(trail.rows) == 6)
