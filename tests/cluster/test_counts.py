@@ -15,7 +15,8 @@ from effort import effort
 from evidence import counted
 
 QUIET_S = 1.0
-FINGERPRINT_KEY = "keyturn-fingerprint-key"
+OWN_KEYS = {("keyturn-system", name) for name in ("keyturn-fingerprint-key", "keyturn-audit-key")}
+OWN_CONFIG_MAP = ("configmaps", "keyturn-system", "keyturn-audit-head")
 
 
 def syncs(operator: Operator, outcome: str) -> float:
@@ -138,7 +139,7 @@ def test_data_of_secrets_are_asked_for_by_name_alone(
     assert [str(a) for a in collections if not a.wants_metadata or not a.is_narrow] == []
     assert [str(a) for a in written if not a.wants_metadata] == []
     referred = {(namespace, name) for resource, namespace, name in REFERRED if resource == "secrets"}
-    assert {a.secret for a in singles if not a.wants_metadata} - referred == {("keyturn-system", FINGERPRINT_KEY)}
+    assert {a.secret for a in singles if not a.wants_metadata} - referred == OWN_KEYS
     assert not [str(a) for a in proxy.asked if a.agent.endswith(" kopf") and "keyturn.dev" not in a.path and _reads_objects(a)]
 
 
@@ -147,7 +148,8 @@ def test_no_list_or_watch_of_secrets_goes_without_our_selector_or_a_name_that_a_
     found = [r for r in requests(home) if r.resource in ("secrets", "configmaps") and r.verb in ("list", "watch")]
     assert found
     assert [f"{r} {r.uri}" for r in found if not r.is_narrow] == []
-    strange = [r for r in requests(home) if r.resource == "configmaps" and ("configmaps", r.namespace, r.name) not in REFERRED]
+    known = {*REFERRED, OWN_CONFIG_MAP}
+    strange = [r for r in requests(home) if r.resource == "configmaps" and ("configmaps", r.namespace, r.name) not in known]
     assert [str(r) for r in strange] == []
 
 

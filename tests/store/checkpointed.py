@@ -8,6 +8,7 @@ from keyturn.decide.hashchain import Walk
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.checkpoints import CheckpointBook
+from keyturn.store.engine import Database
 from keyturn.store.proof import Proof, prove
 from keyturn.store.signing import SigningKey
 from store.places import Place
@@ -21,6 +22,6 @@ def book(place: Place, trail: AuditTrail, seal: Sensitive | None, key: SigningKe
     return CheckpointBook(trail, place.database(), lambda _: seal, key or signer())
 
 
-async def told(place: Place, trail: AuditTrail, seal: Sensitive | None = None, **more: Any) -> Proof:
+async def told(place: Place, trail: AuditTrail, database: Database | None = None, **more: Any) -> Proof:
     """What `keyturn audit verify` makes of it, for somebody with the public key."""
-    return await prove(trail, place.database(), Walk(lambda _: seal), [signer().verifier], **more)
+    return await prove(trail, database or place.database(), Walk(lambda _: None), [signer().verifier], **more)
