@@ -17,10 +17,6 @@ from cluster.shop import Shop
 from cluster.waiting import eventually
 from controlplane.installation import ROOT
 from controlplane.plane import ControlPlane
-from effort import effort
-from evidence import counted
-
-KILLS = 20
 
 
 @pytest.fixture
@@ -102,39 +98,6 @@ def test_a_changed_row_is_named_by_the_command_and_an_old_end_shows_what_was_tak
         connection.commit()
     code, told = keyturn(settings, "audit", "verify")
     assert (code, "row 2: its columns" in told) == (1, True), told
-
-
-def test_no_effect_is_without_its_intent_wherever_the_operator_is_killed(
-    own_home: ControlPlane,
-    own_shop: Shop,
-    tmp_path: Path,
-    settings: dict[str, str],
-    canary: Canary,
-    request: pytest.FixtureRequest,
-) -> None:
-    kills = counted(request, effort(4, KILLS), KILLS, "kills")
-    operator = Operator(own_home, tmp_path, settings=settings)
-    operator.start()
-    canary.watch_operator(operator.log_file, operator.health_url, environ=False)
-    for number in range(kills):
-        for index in range(10):
-            own_shop.source(**{f"p{number}-{index}": own_shop.value()})
-            own_shop.order(f"app-{number}-{index}", {"password": f"p{number}-{index}"})
-        eventually(lambda number=number: own_shop.find(f"app-{number}-{number % 10}"), what=operator.story)
-        operator.kill()
-        operator.start()
-    names = {f"app-{number}-{index}" for number in range(kills) for index in range(10)}
-    eventually(lambda: names <= {each["metadata"]["name"] for each in own_shop.api.items("Secret", own_shop.namespace)}, 60)
-    assert operator.stop() == 0
-    intended = {target for (target,) in rows(settings, "SELECT target FROM secret_access_log WHERE action = 'secret.create'")}
-    assert {f"Secret/{own_shop.namespace}/{name}" for name in names} <= intended
-    code, told = keyturn(settings, "audit", "verify")
-    assert code == 0, told
-    assert "not settled" not in told, told
-    [(count, last)] = rows(settings, "SELECT count(*), max(seq) FROM secret_access_log")
-    assert count == last
-    twice = rows(settings, "SELECT event FROM secret_access_log GROUP BY event HAVING count(*) > 1")
-    assert twice == []
 
 
 def test_a_database_that_lost_its_last_rows_stops_all_changes_until_somebody_accepts_that(
