@@ -4,17 +4,15 @@ Not collected with the others: tests/architecture/test_canary.py runs this file 
 """
 
 import base64
-import gzip
 import http.server
 import inspect
 import json
 import logging
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,9 @@ from urllib.parse import quote
 import pytest
 
 from canary import Canary
-from canary.files import dumped
 from canary.marks import PREFIX
 from canary.objects import cluster_objects, objects
+from canary.planted_files import in_a_database, in_a_dump_of_a_database, in_a_file_of_a_process, in_an_export
 from keyturn.model.errors import Unavailable
 from keyturn.telemetry import Metrics
 
@@ -108,46 +106,6 @@ def in_standard_output(_: Canary, text: str) -> Iterator[None]:
 @contextmanager
 def in_standard_error(_: Canary, text: str) -> Iterator[None]:
     print(text, file=sys.stderr)
-    yield
-
-
-@contextmanager
-def in_a_file_of_a_process(canary: Canary, text: str, folder: Path) -> Iterator[None]:
-    path = folder / "operator.log"
-    path.write_text("ready\n")
-    canary.watch_file(path)
-    with path.open("a") as file:
-        file.write(f"{text}\n")
-    yield
-
-
-@contextmanager
-def in_a_database(canary: Canary, text: str, folder: Path) -> Iterator[None]:
-    """In a row that was put in after the first look, and lies in the log of changes alone."""
-    with closing(sqlite3.connect(folder / "own.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("CREATE TABLE log (entry TEXT)")
-        connection.executemany("INSERT INTO log VALUES (?)", [("nothing" * 100,)] * 100)
-        canary.watch_folder(folder, "*.db*")
-        assert list(canary.scan()) == []
-        connection.execute("INSERT INTO log VALUES (?)", (text,))
-        assert text.encode() not in (folder / "own.db").read_bytes()
-        yield
-
-
-@contextmanager
-def in_a_dump_of_a_database(canary: Canary, text: str) -> Iterator[None]:
-    """As a server writes bytes."""
-    dump = f"COPY log (entry) FROM stdin;\n\\\\x{text.encode().hex()}\n\\.\n"
-    canary.watch(lambda: dumped(dump.encode()))
-    yield
-
-
-@contextmanager
-def in_an_export(canary: Canary, text: str, folder: Path) -> Iterator[None]:
-    with gzip.open(folder / "trail.jsonl.gz", "wb") as file:
-        file.write(f"{text}\n".encode())
-    canary.watch_folder(folder)
     yield
 
 
