@@ -33,7 +33,7 @@ def row(event: str, **more: object) -> AuditRow:
 
 
 def trail(place: Place, key: Sensitive | None = KEY) -> AuditTrail:
-    return AuditTrail(place.database(), lambda: ("k1" if key else "", key))
+    return AuditTrail(place.database(), lambda: ("k1" if key else "", key), lambda _: key)
 
 
 def walk(key: Sensitive | None = KEY) -> Walk:
@@ -201,7 +201,7 @@ def attack(lot: random.Random, count: int) -> list[str]:
             [f"UPDATE {log} SET {column} = 'forged' WHERE seq = {seq}"],
             [f"UPDATE {log} SET entry = hash WHERE seq = {seq}"],
             [removed],
-            [removed, f"UPDATE {log} SET seq = seq - 1 WHERE seq > {seq}"],
+            [removed, *(f"UPDATE {log} SET seq = {later - 1} WHERE seq = {later}" for later in range(seq + 1, count + 1))],
             [removed, copied(other, seq)],
             [f"UPDATE {log} SET seq = {to} WHERE seq = {at}" for at, to in ((seq, 10**6), (other, seq), (10**6, other))],
             [copied(seq, count + 1)],

@@ -45,7 +45,7 @@ def of_a_row(lot: random.Random) -> list[str]:
             [f"UPDATE {log} SET entry = hash WHERE seq = {seq}"],
             [f"UPDATE {log} SET hash = entry WHERE seq = {seq}"],
             [removed],
-            [removed, f"UPDATE {log} SET seq = seq - 1 WHERE seq > {seq}"],
+            [removed, *(f"UPDATE {log} SET seq = {later - 1} WHERE seq = {later}" for later in range(seq + 1, ROWS + 1))],
             [removed, copied(other, seq)],
             [f"UPDATE {log} SET seq = {to} WHERE seq = {at}" for at, to in ((seq, 10**6), (other, seq), (10**6, other))],
             [copied(seq, ROWS + 1)],

@@ -199,12 +199,15 @@ async def test_a_loss_that_was_accepted_covers_all_that_was_signed_of_it_before(
     assert (proof.problem, len(proof.lost)) == ("", 2)
 
 
-async def test_a_loss_that_nobody_signed_excuses_nothing(place: Place) -> None:
+@pytest.mark.parametrize("key", [None, Sensitive(bytes(32))], ids=["unsealed", "sealed by another"])
+async def test_a_loss_that_nobody_with_a_key_accepted_excuses_nothing(place: Place, key: Sensitive | None) -> None:
     """Whoever has the database could write that row."""
     made, signed = await filled(place)
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 7")
-    await accepted(trail(place, None), signed[2].checkpoint.head, LATER)
+    await accepted(trail(place, key), signed[2].checkpoint.head, LATER)
+    assert await book(place, made, KEY).lost("") == signed[2]
+    assert not await made.holds(signed[2].checkpoint.head)
     assert "row 10" in (await told(place, made, kept={"kept": signed[2].note})).problem
 
 

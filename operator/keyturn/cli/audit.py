@@ -15,6 +15,7 @@ from keyturn.cli.audit_query import query
 from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
 from keyturn.model.audit import ACCEPTED, AuditRow, Head, Outcome
+from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 
 
 @click.group()
@@ -51,9 +52,12 @@ def acknowledge_loss(*, anchors: tuple[Head, ...]) -> None:
 async def _acknowledge(anchors: Sequence[Head]) -> Sequence[str]:
     from keyturn.store.audit import trail_of
 
-    async with opened_trail() as (database, unsealed):
-        holder = await given_keys(database)
-        trail = unsealed if holder is None else trail_of(holder)
+    async with opened_trail() as (database, _):
+        if (holder := await given_keys(database)) is None:
+            raise KeysRefused(
+                f"whoever has the database alone could accept its loss: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
+            )
+        trail = trail_of(holder)
         head, told = await trail.head(), []
         for anchor in anchors:
             if await trail.holds(anchor):

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, row_of
-from keyturn.decide.hashchain import START, Walk
+from keyturn.decide.hashchain import START, Seal, Walk
 from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question, Term
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
@@ -39,7 +40,8 @@ _ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *
 
 def trail_of(holder: Keyholder) -> "AuditTrail":
     """The trail of a database whose keys are open: what is added to it is sealed under the active one."""
-    return AuditTrail(holder.database, lambda: (holder.ring.active, seal_key(holder, holder.ring.active)))
+    seal = partial(seal_key, holder)
+    return AuditTrail(holder.database, lambda: (holder.ring.active, seal(holder.ring.active)), seal)
 
 
 def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
@@ -50,9 +52,10 @@ def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
 class AuditTrail:
     """The trail of one database; any number of processes may add to it at a time."""
 
-    def __init__(self, database: Database, seal_key: SealKey) -> None:
+    def __init__(self, database: Database, seal_key: SealKey, seal: Seal = lambda _: None) -> None:
         self._database = database
         self._seal_key = seal_key
+        self._seal = seal
 
     async def check_user(self) -> None:
         """Raises `DatabaseRefused` where the user whom we are could take the triggers away that keep its rows. SQLite knows no users."""
@@ -96,11 +99,26 @@ class AuditTrail:
 
         What was moved into a file it has too, as its segment says: what that says is looked at by `prove`.
         """
-        accepted = (log.c.action == ACCEPTED) & (log.c.target == str(anchor))
-        if await self.find(((log.c.seq == anchor.seq) & (log.c.hash == anchor.hash)) | accepted, most=1):
+        if await self.find(log.c.seq == anchor.seq, log.c.hash == anchor.hash, most=1):
             return True
         moved = await segments_of(self._database)
-        return any(each.first <= anchor.seq < each.last or each.end == anchor for each in moved)
+        if any(each.first <= anchor.seq < each.last or each.end == anchor for each in moved):
+            return True
+        return any(row.target == str(anchor) for row in await self.losses())
+
+    async def losses(self, signed_to: int = 0) -> Sequence[AuditRow]:
+        """Rows by which somebody accepted a loss, who had a master key: whoever has the database alone could write such a row.
+
+        Up to ``signed_to`` a checkpoint says that of them. Raises `ProviderError`.
+        """
+        found = await self.find(log.c.action == ACCEPTED, most=PART, newest=True)
+        return [row_of(each.texts) for each in found if each.seq <= signed_to or await self._is_sealed(each)]
+
+    async def _is_sealed(self, row: Chained) -> bool:
+        before = [Head(each.seq, each.hash) for each in await self.find(log.c.seq == row.seq - 1, most=1)]
+        before += [each.end for each in await segments_of(self._database) if each.end.seq == row.seq - 1]
+        walk = Walk(self._seal, at=before[0] if before else START)
+        return walk.follow([row]) is None and walk.sealed_to == row.seq
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
         """All rows behind this number in their order, in parts. Raises `NotOurs` at one that is none of ours, and `ProviderError`."""

@@ -8,15 +8,14 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, LargeBinary, Row, cast, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.auditrow import moment, row_of
+from keyturn.decide.auditrow import moment
 from keyturn.decide.checkpoint import checkpoint_of, digest, origin_of, signed_of, text_of
 from keyturn.decide.hashchain import START, Seal, Walk, covers
 from keyturn.decide.note import split
-from keyturn.model.audit import ACCEPTED, Head, Outcome
+from keyturn.model.audit import Head, Outcome
 from keyturn.model.checkpoint import AuditTampered, Checkpoint, CheckpointRow, Signed
 from keyturn.model.note import NoteRefused, VerifierKey
 from keyturn.store.audit import AuditTrail
-from keyturn.store.audit_reading import PART
 from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check
@@ -98,10 +97,12 @@ class CheckpointBook:
         ours = [signed_of(note, self._check)] if note else []
         newest = await newest_of(self._database)
         # One of a key that is not ours any more, or somebody's, says nothing: `keyturn audit verify` tells of it.
+        signed_to = 0
         with suppress(NoteRefused):
             ours += [signed_of(newest.note, self._check)] if newest is not None else []
+            signed_to = ours[-1].checkpoint.head.seq if newest is not None and await self._trail.holds(ours[-1].checkpoint.head) else 0
         for signed in ours:
-            if not await self._holds(signed.checkpoint):
+            if not await self._holds(signed.checkpoint, signed_to):
                 return signed
         return None
 
@@ -114,11 +115,10 @@ class CheckpointBook:
     def _check(self, note: str) -> str:
         return check(note, self._known)
 
-    async def _holds(self, wanted: Checkpoint) -> bool:
+    async def _holds(self, wanted: Checkpoint, signed_to: int) -> bool:
         if await self._trail.holds(wanted.head):
             return True
-        losses = await self._trail.find(log.c.action == ACCEPTED, most=PART, newest=True)
-        return any(covers(row_of(each.texts), wanted.head, wanted.at) for each in losses)
+        return any(covers(row, wanted.head, wanted.at) for row in await self._trail.losses(signed_to))
 
 
 async def newest_of(database: Database) -> CheckpointRow | None:
