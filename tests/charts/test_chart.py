@@ -1,5 +1,6 @@
 """The chart and the kustomizations render the same objects, so that the two never part."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -62,6 +63,22 @@ def kustomize() -> Kustomize:
     return render
 
 
+def in_order(deployment: dict[str, Any]) -> dict[str, Any]:
+    """With the variables by name: a patch puts its own before those that it finds."""
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        container["env"].sort(key=lambda variable: variable["name"])
+    return deployment
+
+
+def with_components(kustomize: Kustomize, folder: Path, base: str, *components: str, **more: Any) -> Objects:
+    """What a user's kustomization of a base and components renders."""
+    (folder / "deploy").symlink_to(ROOT / "deploy")
+    (folder / "mine").mkdir()
+    overlay = {"resources": [f"../deploy/{base}"], "components": [f"../deploy/{component}" for component in components]} | more
+    (folder / "mine" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return kustomize(folder / "mine")
+
+
 def test_the_chart_renders_what_crds_and_base_hold(kustomize: Kustomize) -> None:
     deployed = kustomize(ROOT / "crds") | kustomize(ROOT / "deploy" / "base")
     assert rendered({}) == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
@@ -73,9 +90,19 @@ def test_the_chart_with_namespaces_renders_what_namespaced_and_cluster_hold(kust
     assert chart == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
 
 
-def test_the_chart_with_replicas_renders_what_ha_holds(kustomize: Kustomize) -> None:
-    deployed = kustomize(ROOT / "crds") | kustomize(ROOT / "deploy" / "ha")
-    assert rendered({"replicas": 2}) == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
+@pytest.mark.parametrize(
+    ("component", "values"),
+    [("database/postgresql", {"database": {"type": "postgresql"}}), ("audit/log", {"audit": {"mode": "log"}})],
+    ids=["postgresql", "log"],
+)
+def test_the_chart_with_replicas_renders_what_ha_holds(
+    component: str, values: dict[str, Any], kustomize: Kustomize, tmp_path: Path
+) -> None:
+    deployed = kustomize(ROOT / "crds") | with_components(kustomize, tmp_path, "ha", component)
+    chart = rendered({"replicas": 2} | values)
+    for objects in (chart, deployed):
+        in_order(objects["Deployment", "keyturn-system", "keyturn"])
+    assert chart == {name: document for name, document in deployed.items() if name not in HELM_MAKES}
 
 
 def test_the_chart_with_tenant_identity_renders_what_its_folder_holds_and_nothing_of_it_without(kustomize: Kustomize) -> None:
@@ -96,18 +123,12 @@ def test_the_chart_with_tenant_identity_renders_what_its_folder_holds_and_nothin
 def test_the_chart_with_a_database_renders_what_its_component_adds(
     base: str, component: str, values: dict[str, Any], kustomize: Kustomize, tmp_path: Path
 ) -> None:
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    (tmp_path / "mine").mkdir()
     image = {"name": "keyturn", "newName": "images.example.com/keyturn", "newTag": "9.9.9"}
-    overlay = {"resources": [f"../deploy/{base}"], "components": [f"../deploy/database/{component}"], "images": [image]}
-    (tmp_path / "mine" / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    made = kustomize(tmp_path / "mine")["Deployment", "keyturn-system", "keyturn"]
+    objects = with_components(kustomize, tmp_path, base, f"database/{component}", images=[image])
+    made = objects["Deployment", "keyturn-system", "keyturn"]
     chart = {"image": {"repository": image["newName"], "tag": image["newTag"]}, "database": {"type": component}, **values}
     other = rendered(chart)["Deployment", "keyturn-system", "keyturn"]
-    for deployment in (made, other):
-        for container in deployment["spec"]["template"]["spec"]["containers"]:
-            container["env"].sort(key=lambda variable: variable["name"])
-    assert other == made
+    assert in_order(other) == in_order(made)
     assert "DATABASE_OWNER_URL" not in yaml.safe_dump(made["spec"]["template"]["spec"]["containers"])
 
 
@@ -117,9 +138,30 @@ def test_the_chart_sets_the_mode_of_the_audit_trail_where_it_is_not_the_default(
     assert [argument for argument in arguments if "audit" in argument] == ["--audit=best-effort", "--audit-repair=off"]
 
 
-def test_the_chart_refuses_sqlite_with_more_than_one_replica_and_says_what_to_do() -> None:
-    with pytest.raises(HelmError, match=r"set replicas=1, or database\.type=postgresql"):
-        rendered({"replicas": 2, "database": {"type": "sqlite"}})
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"replicas": 2}, "set replicas=1, or database.type=postgresql, or audit.mode=log"),
+        ({"replicas": 2, "audit": {"mode": "best-effort"}}, "set replicas=1, or database.type=postgresql, or audit.mode=log"),
+        ({"database": {"type": ""}}, "set database.type=sqlite or postgresql, or audit.mode=log"),
+    ],
+    ids=["two replicas", "two with a spool", "no database"],
+)
+def test_the_chart_refuses_what_leaves_the_audit_trail_without_a_place_and_says_what_to_do(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(HelmError, match=re.escape(told)):
+        rendered(values)
+
+
+def test_two_replicas_have_no_file_for_a_database_and_one_has_it_whatever_the_trail_is(kustomize: Kustomize) -> None:
+    def variables(deployment: dict[str, Any]) -> set[str]:
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        return {variable["name"] for variable in container["env"]}
+
+    name = "Deployment", "keyturn-system", "keyturn"
+    assert "DATABASE_URL" not in variables(kustomize(ROOT / "deploy" / "ha")[name])
+    assert "DATABASE_URL" not in variables(rendered({"replicas": 2, "audit": {"mode": "log"}})[name])
+    assert "DATABASE_URL" in variables(rendered({"audit": {"mode": "log"}})[name])
+    assert "DATABASE_URL" not in variables(rendered({"audit": {"mode": "log"}, "database": {"type": ""}})[name])
 
 
 def test_replicas_share_no_volume_and_no_node_where_there_are_two(kustomize: Kustomize) -> None:

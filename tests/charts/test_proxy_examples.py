@@ -24,7 +24,7 @@ def has_them(made: dict[str, Any]) -> None:
     """Says that the container keeps what it had, and finds the authorities where a variable says that they are."""
     container = made["containers"][0]
     variables = {each["name"]: each.get("value") for each in container["env"]}
-    assert set(variables) == {"KEYTURN_OPERATOR_NAMESPACE", "POD_IP", *NAMES}
+    assert {"KEYTURN_OPERATOR_NAMESPACE", "POD_IP", "SECRET_KEY", *NAMES} <= set(variables)
     folder, _, file = variables["SSL_CERT_FILE"].rpartition("/")
     [mount] = [each for each in container["volumeMounts"] if each["mountPath"] == folder]
     [volume] = [each for each in made["volumes"] if each["name"] == mount["name"]]

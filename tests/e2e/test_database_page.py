@@ -34,15 +34,16 @@ from postgres import Postgres
 
 PAGE = ROOT / "docs" / "database.md"
 (
-    SQLITE_KEY, POSTGRES_KEY, AUTHORITY, SET_AND_GET, BOTH_KEYS, ROTATE, DROP_PREVIOUS,
+    OWN_KEY, POSTGRES_URLS, AUTHORITY, SET_AND_GET, BOTH_KEYS, ROTATE, DROP_PREVIOUS,
     SAVE_KEYS, SAVE_SQLITE, SAVE_POSTGRES, STOP, RESTORE_SQLITE, RESTORE_POSTGRES, START, ACCEPT,
 ) = blocks(PAGE, "sh")  # fmt: skip
 [MAKE_DATABASE] = blocks(PAGE, "sql")
-SQLITE_PART, POSTGRES_PART = (block for block in blocks(PAGE, "yaml") if block.startswith("components:"))
+[POSTGRES_PART] = (block for block in blocks(PAGE, "yaml") if block.startswith("components:"))
 [AUTHORITY_PART] = (block for block in blocks(PAGE, "yaml") if block.startswith("patches:"))
 [AUTHORITY_OPTIONS] = re.findall(r"end both URLs with `\?(\S+)`", PAGE.read_text())
 [PROVIDER] = [block for block in blocks(PAGE, "yaml") if "database: {}" in block]
 KEYS = {"one": "shop/db", "two": "shop/api.key"}
+MASTER_KEY = "keyturn-master-key"
 VOLUME = "/var/lib/keyturn"
 AUTHORITY_FOLDER = "/etc/keyturn-database-ca"
 
@@ -102,23 +103,25 @@ def machine(folder: Path, server: Postgres | None) -> Iterator[Machine]:
 
 @dataclass(slots=True)
 class Site:
-    """One installation, as an admin has it who follows the page."""
+    """One installation, as an admin has it who follows the page; ``key`` is the Secret with its master key."""
 
     shell: Shell
     api: Api
     operator: Operator
     machine: Machine
     pod: Path
+    key: str
 
     def run(self, script: str) -> str:
-        return ok(self.shell, script)
+        return ok(self.shell, script.replace(MASTER_KEY, self.key))
 
     def settle(self) -> None:
         """What a kubelet does before it starts a pod: its environment, and the init containers."""
         spec = self.api.get("Deployment", NAMESPACE, "keyturn")["spec"]["template"]["spec"]
         given, volume = self._environment(spec["containers"][0]), str(self.machine.volume)
         self.operator.settings = {name: text.replace(VOLUME, volume) for name, text in given.items()}
-        write_pod(self.pod, self.machine, self.operator.settings)
+        pods = {"KEYTURN_OPERATOR_NAMESPACE": NAMESPACE, "KEYTURN_KUBECONFIG": str(self.operator.kubeconfig)}
+        write_pod(self.pod, self.machine, self.operator.settings | pods)
         for container in spec.get("initContainers", ()):
             settings = {**self.shell.environment, **self._environment(container)}
             command = [str(self.shell.folder / ".programs" / "keyturn"), *container["args"]]
@@ -140,7 +143,7 @@ class Site:
             if "value" in variable:
                 found[variable["name"]] = variable["value"]
             elif ref := variable["valueFrom"].get("secretKeyRef"):
-                held = self.api.get("Secret", NAMESPACE, ref["name"])["data"]
+                [held] = [each["data"] for each in self.api.items("Secret", NAMESPACE) if each["metadata"]["name"] == ref["name"]] or [{}]
                 assert ref["key"] in held or ref.get("optional"), f"the pod would not start: {ref}"
                 if ref["key"] in held:
                     found[variable["name"]] = b64decode(held[ref["key"]]).decode()
@@ -195,28 +198,29 @@ def cluster() -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "sqlite with a key of one's own"])
 def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, canary: Canary) -> Iterator[Site]:
     """Keyturn installed as the page says, with its operator running and the page's provider."""
     checkout = tmp_path / "checkout"
     for folder in ("crds", "deploy"):
         shutil.copytree(ROOT / folder, checkout / folder)
-    part = SQLITE_PART if request.param == "sqlite" else POSTGRES_PART
     (checkout / "my-keyturn").mkdir()
-    told = yaml.safe_load(part) | ({} if request.param == "sqlite" else yaml.safe_load(AUTHORITY_PART))
+    told = yaml.safe_load(POSTGRES_PART) | yaml.safe_load(AUTHORITY_PART) if request.param == "postgresql" else {}
     (checkout / "my-keyturn" / "kustomization.yaml").write_text(yaml.safe_dump(told | {"resources": ["../deploy/base"]}))
     (checkout / "provider.yaml").write_text(PROVIDER)
     shell = Shell(checkout, "replaced", {"KUBECONFIG": str(cluster.kubeconfig), "POD": str(pod := tmp_path / "pod.json")})
     (checkout / ".programs" / "kubectl").write_text(_KUBECTL)
     (checkout / ".programs" / "python").symlink_to(sys.executable)
-    server = None if request.param == "sqlite" else request.getfixturevalue("postgres")
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     with machine(tmp_path / "volume", server) as where, closing(Api(cluster)) as api:
         write_pod(pod, where, {})
         ok(shell, "kubectl apply --server-side -k crds; kubectl wait --for=condition=Established crd --all --timeout=30s")
         ok(shell, "kubectl create namespace shop; kubectl apply -k my-keyturn")
-        made = Site(shell, api, Operator(cluster, tmp_path), where, pod)
-        made.run(where.named(SQLITE_KEY if where.is_sqlite else POSTGRES_KEY))
+        key = "keyturn-database" if "own" in request.param else MASTER_KEY
+        made = Site(shell, api, Operator(cluster, tmp_path), where, pod, key)
+        made.run("true" if key == MASTER_KEY else OWN_KEY)
         if not where.is_sqlite:
+            made.run(where.named(POSTGRES_URLS))
             made.run(f"cp {where.volume}/ca.crt .; {AUTHORITY}")
             made.check_authority()
         made.start()
@@ -227,7 +231,6 @@ def site(request: pytest.FixtureRequest, cluster: ControlPlane, tmp_path: Path, 
 
 
 def order(site: Site) -> None:
-    """A ManagedSecret for each key."""
     for name, key in KEYS.items():
         site.api.create(managed_secret("shop", name, {"kind": "ClusterSecretProvider", "name": "database"}, {"k": key}))
 
@@ -251,7 +254,7 @@ def test_what_was_backed_up_comes_back_with_versions_and_revisions_after_all_was
     site.run(STOP.splitlines()[0])
     assert site.operator.stop() == 0, site.operator.log(30)
     site.machine.lose()
-    for name in ("keyturn-database", "keyturn-fingerprint-key"):
+    for name in {"keyturn-fingerprint-key", site.key} | (set() if site.machine.is_sqlite else {"keyturn-database"}):
         site.api.delete("Secret", NAMESPACE, name)
 
     since = mark(cluster)
@@ -283,18 +286,15 @@ def test_another_master_key_is_brought_in_and_the_old_one_taken_out_without_a_wr
     site.run(BOTH_KEYS)
     assert len(held(site)) == 2
     site.start()
-    told = site.run(ROTATE)
-    assert "done: all rows lie under" in told
+    assert "done: all rows lie under" in (told := site.run(ROTATE))
     assert told.count("key k-") == 1, "one key is left"
     site.run(DROP_PREVIOUS)
-    assert list(held(site)) == ["key"]
+    assert held(site) == ["key"]
     site.start()
     assert site.synced() == before
     assert {key: site.get(key) for key in values} == values
     assert not writes(requests(cluster, since=since), "secrets")
 
 
-def held(site: Site) -> Json:
-    """The keys in the Secret."""
-    data = site.api.get("Secret", NAMESPACE, "keyturn-database")["data"]
-    return {name: text for name, text in data.items() if name.startswith("key")}
+def held(site: Site) -> list[str]:
+    return [name for name in site.api.get("Secret", NAMESPACE, site.key)["data"] if name.startswith("key")]

@@ -53,6 +53,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             kubectl wait --for=condition=Established crd --all --timeout=30s
             kubectl apply -k my-keyturn
             kubectl -n keyturn-system create secret generic keyturn-fingerprint-key
+            kubectl -n keyturn-system create secret generic keyturn-audit-key --from-literal=key=any
+            kubectl -n keyturn-system create configmap keyturn-audit-head --from-literal=vkey=any --from-literal=note=any
             kubectl -n keyturn-system get secret keyturn-fingerprint-key -o yaml > keyturn-fingerprint-key.yaml
             kubectl apply -f readme.yaml
             kubectl -n shop patch managedsecret app-db --subresource=status --type=merge --patch='{"status": {"conditions": [

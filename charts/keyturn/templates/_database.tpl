@@ -1,3 +1,7 @@
+{{- define "keyturn.database.type" -}}
+{{- if not (and (eq .Values.database.type "sqlite") (gt (int .Values.replicas) 1)) }}{{ .Values.database.type }}{{ end }}
+{{- end }}
+
 {{- define "keyturn.database.url" -}}
 - name: DATABASE_URL
 {{- if eq .Values.database.type "sqlite" }}
@@ -18,6 +22,7 @@
     secretKeyRef:
       name: {{ .Values.database.secretName }}
       key: key
+      optional: true
 - name: SECRET_KEY_PREVIOUS
   valueFrom:
     secretKeyRef:

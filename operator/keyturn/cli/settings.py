@@ -29,7 +29,7 @@ The operator looks at these variables as well:
 |---|---|
 | `KEYTURN_SECRET_…` | what the provider `env` may read |
 | `SECRETS_PROVIDER` and its companions, `SECRETS_PROVIDER_NAMESPACES` | the [default provider](default-provider.md), and who may use it |
-| `DATABASE_URL`, `SECRET_KEY`, `SECRET_KEY_PREVIOUS`, `SECRET_KEYS_FILE` | the operator's own database and its master keys |
+| `DATABASE_URL`, `SECRET_KEY`, `SECRET_KEY_PREVIOUS`, `SECRET_KEYS_FILE` | the operator's [database](database.md) and its master keys |
 | `AUDIT_SIGNING_KEY`, `AUDIT_SIGNING_KEY_PREVIOUS` | the key that signs the [audit trail](audit.md#checkpoints), and keys that did |
 | `POD_IP` | the pod's own address, which no `SecretProvider` may name as its server; the manifests set it |
 | `HOSTNAME` | in a pod the replica's name in the lease, where `--identity` says nothing |
