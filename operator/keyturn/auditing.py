@@ -1,5 +1,8 @@
 """Puts the audit trail of the operator together: where its rows go, and when we are the one who writes them."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from keyturn.audit_log import LogAudit
 from keyturn.checkpointing import keep_checkpoints
 from keyturn.default import Given, LateDatabases
@@ -7,8 +10,12 @@ from keyturn.engine import Engine
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditMode
+from keyturn.model.errors import ProviderError
 from keyturn.ports import Clock
 from keyturn.settings import Settings
+
+if TYPE_CHECKING:
+    from keyturn.store.audit_spool import AuditSpool
 
 
 def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, lease: str) -> AuditQueue | LogAudit:
@@ -17,13 +24,28 @@ def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, le
         return LogAudit()
     office = f"{settings.operator_namespace}/{lease}"
 
+    spool = _spool(settings, given.databases, lease) if settings.audit is AuditMode.BEST_EFFORT else None
+
     async def opened() -> Trail:
-        trail = await given.databases.trail()
+        try:
+            trail = await given.databases.trail()
+        except ProviderError:
+            if spool is not None:
+                await spool.open()  # what hinders it is what has to be mended first
+            raise
+        if spool is not None:
+            await spool.open()
         if settings.audit is AuditMode.REQUIRED and not settings.audit_allow_owner:
             await trail.check_user()
         return trail
 
-    return AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair)
+    return AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair, spool=spool)
+
+
+def _spool(settings: Settings, databases: LateDatabases, lease: str) -> "AuditSpool":
+    from keyturn.store.audit_spool import AuditSpool
+
+    return AuditSpool(Path(settings.audit_spool) / f"{lease}-audit.spool", databases.masters)
 
 
 def keep_trail(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> None:
@@ -35,3 +57,5 @@ def keep_trail(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> N
     engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
     engine.closers.insert(0, audit.close)
     keep_checkpoints(databases, audit, engine)
+    if audit.spool is not None:
+        engine.closers.append(audit.spool.close)

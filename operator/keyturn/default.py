@@ -31,6 +31,7 @@ from keyturn.store.custody import are_given, shut, take_master_keys
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from keyturn.model.keys import MasterKeys
     from keyturn.store.audit import AuditTrail
     from keyturn.store.audit_keys import KeptKeys
     from keyturn.store.checkpoints import CheckpointBook
@@ -74,6 +75,10 @@ class LateDatabases:
     async def trail(self) -> "AuditTrail":
         """The audit trail in the operator's own. Raises a `KeyturnError`."""
         return await self._all().trail()
+
+    async def masters(self) -> "MasterKeys":
+        """The master keys of the operator's own, also while it is away. Raises a `KeyturnError`."""
+        return await self._all().masters()
 
     async def checkpoints(self, keys: "KeptKeys") -> "CheckpointBook":
         """Those of the audit trail in the operator's own; the key is among ``keys`` where none was given. Raises a `KeyturnError`."""

@@ -25,6 +25,7 @@ class Settings:
     accept_new_fingerprint_key: bool = False
     audit: AuditMode = AuditMode.REQUIRED
     audit_repair: bool = True
+    audit_spool: str = "/var/lib/keyturn"
     audit_allow_owner: bool = False
     health_address: str = "0.0.0.0:8080"
     log_level: str = "info"

@@ -29,6 +29,7 @@ LIBRARIES = {
     "cryptography": {
         "keyturn.providers.azure_certificate",
         "keyturn.providers.rsa_keys",
+        "keyturn.store.audit_spool",
         "keyturn.store.cipher",
         "keyturn.store.signing",
         "keyturn.testing.azure*",

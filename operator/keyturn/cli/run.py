@@ -121,6 +121,13 @@ def _period(flag: str, twin: str, default_s: float, text: str) -> _Decorator:
     default="on",
     show_default=True,
 )
+@_option(
+    "--audit-spool",
+    "AUDIT_SPOOL",
+    "The folder, on a volume, of the spool of --audit=best-effort.",
+    default=_DEFAULTS.audit_spool,
+    show_default=True,
+)
 @_option("--audit-allow-owner", "AUDIT_ALLOW_OWNER", "Write the audit trail as its tables' owner too; to try things out.", is_flag=True)
 @_option(
     "--health-address",
@@ -196,6 +203,7 @@ def run(**flags: Any) -> None:
         accept_new_fingerprint_key=flags["accept_new_fingerprint_key"],
         audit=AuditMode(flags["audit"]),
         audit_repair=flags["audit_repair"] == "on",
+        audit_spool=flags["audit_spool"],
         audit_allow_owner=flags["audit_allow_owner"],
         audit_checkpoint_s=flags["audit_checkpoint_period"],
         health_address=flags["health_address"],

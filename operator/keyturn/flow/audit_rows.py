@@ -56,3 +56,6 @@ class Spool(Protocol):
 
     async def drop(self, count: int) -> None:
         """The trail has the oldest of them."""
+
+    async def close(self) -> None:
+        """Nothing is added or asked any more."""

@@ -58,6 +58,7 @@ class Purpose(enum.Enum):
     CHECK = b"check"
     FINGERPRINT = b"fingerprint-key"
     AUDIT_SEAL = b"audit-seal"
+    AUDIT_SPOOL = b"audit-spool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,12 @@ class SqlDatabases:
                 self._is_open = True
         return self.holder
 
+    async def masters(self) -> MasterKeys:
+        """The master keys of the operator's own, also while it is away. Raises as the keeper does."""
+        if self.holder is None or self.holder.masters.keys or self.keeper is None:
+            return self.holder.masters if self.holder is not None else NO_KEYS
+        return await self.keeper(may_make=False)
+
     async def _kept(self, holder: Keyholder) -> MasterKeys:
         if self.keeper is None:
             return MasterKeys.of({})  # which says what to give
