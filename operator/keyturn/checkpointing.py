@@ -26,6 +26,7 @@ def keep_checkpoints(databases: LateDatabases, audit: AuditQueue, engine: Engine
         settings.audit_checkpoint_s,
     )
     audit.look = made.look
+    audit.counts.unsigned = lambda: made.problem
     engine.on_term.insert(0, made.begin_term)
     engine.duties["checkpoints"] = made.run
     engine.closers.insert(engine.closers.index(audit.close) + 1, made.close)

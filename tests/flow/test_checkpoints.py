@@ -182,6 +182,7 @@ async def test_a_trail_that_is_not_as_it_was_written_is_told_once_and_not_signed
     await desk.turn(5)
     await desk.turn(6, timedelta(hours=1))
     assert (desk.book.written, desk.cluster.told) == ([], ["AuditTampered"])
+    assert desk.made.problem == "row 3: it was changed"
     desk.book.problem = None
     await desk.turn(6)
     assert (desk.book.written, desk.made.problem) == ([6], "")

@@ -14,10 +14,19 @@ def nobody(action: str, outcome: Outcome, reason: str) -> None:
     """Hears it, and tells no one."""
 
 
+def nothing() -> str:
+    """No problem."""
+    return ""
+
+
 @dataclass(slots=True)
 class AuditCounts:
-    """Since the process began. ``refused``: rows that the database can never hold; ``failures``: times that it took nothing."""
+    """Since the process began. ``refused``: rows that the database can never hold; ``failures``: times that it took nothing.
+
+    ``unsigned`` says why there is no checkpoint of late, '' where there is.
+    """
 
     refused: int = 0
     failures: int = 0
     ended: Ended = nobody
+    unsigned: Callable[[], str] = nothing

@@ -53,3 +53,5 @@ def watch_audit(metrics: Metrics, trail: Trail) -> None:
     metrics.watch("keyturn_audit_failures_total", "Times that the audit trail's database took nothing.", lambda: float(counts.failures))
     refused = "Rows that the audit trail's database can never hold."
     metrics.watch("keyturn_audit_refused_rows_total", refused, lambda: float(counts.refused))
+    unsigned = "1 while the end of the audit trail cannot be signed, or put where its database has no access, else 0."
+    metrics.watch("keyturn_audit_unsigned", unsigned, lambda: float(bool(counts.unsigned())))
