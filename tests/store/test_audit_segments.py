@@ -20,6 +20,7 @@ from keyturn.store.audit_prune import PruneRefused, Wish
 from keyturn.store.audit_segments import RowsElsewhere, segments_of
 from keyturn.store.proof import prove
 from store.audit_pruner import KEY, SIGNING, STEPS, pruning
+from store.checkpointed import book
 from store.places import Place
 from store.test_audit import AT, row, trail, unlocked
 from store.test_audit_partitions import cut_at
@@ -248,3 +249,23 @@ async def test_a_broken_trail_is_not_moved(place: Place, folder: Path) -> None:
     with pytest.raises(KeyturnError, match="row 7: its columns"):
         await moved(place, place.owner_url, folder, Wish(10))
     assert [(each.first, each.last) for each in await segments_of(place.database())] == [(1, 5)]
+
+
+async def test_it_is_told_what_stays_and_why(place: Place, folder: Path) -> None:
+    made = await grown(place, 1)
+    await made.append([row("open"), row("last", outcome=Outcome.SUCCESS)])
+    prune = pruning(place.owner_url, folder, MOST)
+    try:
+        for wish, told in {
+            Wish(3): (3, "it was not asked for"),
+            Wish(before=AT + timedelta(days=1)): (1, "it is not older than what was asked for"),
+            Wish(100): (5, "it is an intent that an operator has still to settle"),
+        }.items():
+            assert await prune.limit(wish) == told
+        await made.append([row("settled", settles="open", outcome=Outcome.SUCCESS)])
+        assert await prune.limit(Wish(100)) == (7, "it is the newest")
+        await book(place, made, KEY).write(NOW)
+        await made.append([row("more", outcome=Outcome.SUCCESS)])
+        assert await prune.limit(Wish(100)) == (7, "it is the one of the newest checkpoint")
+    finally:
+        await prune.database.close()

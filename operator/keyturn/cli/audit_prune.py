@@ -71,13 +71,15 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
         )
         try:
             moved = await pruning.run(wish, now)
+            last, why = await pruning.limit(wish)
         except AccessDenied:
             if database.is_sqlite:
                 raise
             raise NotTheOwner(
                 f"the database does not let this user move rows; log in with {OWNER_URL} as the owner of its tables"
             ) from None
-    return [_line(each, folder) for each in moved] or ["nothing is moved: no whole segment of rows is old enough"]
+    whole = "" if database.is_sqlite else "; rows before it in the same partition stay with it"
+    return [*(_line(each, folder) for each in moved), f"row {last + 1} and all after it stay: {why}{whole}"]
 
 
 def _line(segment: "Segment", folder: Path) -> str:

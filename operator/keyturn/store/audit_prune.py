@@ -25,7 +25,7 @@ from keyturn.model.audit import AuditRow, Head, Outcome
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.segment import Segment
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
-from keyturn.store.audit_file import FileRefused, TrailBroken, export, followed_file
+from keyturn.store.audit_file import FileRefused, TrailBroken, export, followed_file, sync
 from keyturn.store.audit_partitions import Partition, cut, drop, is_owner, partitions
 from keyturn.store.audit_reading import head_at
 from keyturn.store.audit_segments import digest_of, segments_of
@@ -90,7 +90,7 @@ class Pruning:
         shelf = Shelf()
         if problem := shelf.follow(await segments_of(self.database)):
             raise TrailBroken(f"the audit trail is not as it was written: {problem}")
-        last = await self._limit(wish)
+        last, _ = await self.limit(wish)
         if self.database.is_sqlite:
             last = min(last, shelf.at.seq + self.most)
             return (shelf.at, last, None) if last > shelf.at.seq else None
@@ -98,8 +98,8 @@ class Pruning:
             oldest = (await partitions(connection))[0]
         return (shelf.at, oldest.end - 1, oldest) if oldest.end is not None and shelf.at.seq < oldest.end - 1 <= last else None
 
-    async def _limit(self, wish: Wish) -> int:
-        """The last row that may go. The newest stays, that of the newest checkpoint, and an intent that an operator has still to settle."""
+    async def limit(self, wish: Wish) -> tuple[int, str]:
+        """The last row that may go, and why the one behind it stays. Raises `ProviderError`."""
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         theirs = log.c.actor.startswith(_OPERATORS, autoescape=True)
@@ -110,8 +110,15 @@ class Pruning:
             if wish.before is not None:
                 young = await connection.scalar(select(func.min(log.c.seq)).where(log.c.at >= moment(wish.before)))
         signed = await newest_of(self.database)
-        ends = (newest, unsettled, young, signed.seq if signed else None, None if wish.up_to is None else wish.up_to + 1)
-        return min(end for end in ends if end is not None) - 1
+        stays = (
+            (young, "it is not older than what was asked for"),
+            (None if wish.up_to is None else wish.up_to + 1, "it was not asked for"),
+            (unsettled, "it is an intent that an operator has still to settle"),
+            (signed.seq if signed else None, "it is the one of the newest checkpoint"),
+            (newest, "it is the newest"),
+        )
+        first, why = min(((seq, why) for seq, why in stays if seq is not None), key=lambda each: each[0])
+        return first - 1, why
 
     async def _move(self, begin: Head, last: int, partition: Partition | None, now: datetime) -> Segment:
         path = self.folder / name_of(begin.seq + 1, last)
@@ -131,6 +138,8 @@ class Pruning:
 
     def _read_back(self, path: Path, begin: Head, last: int, now: datetime) -> Segment:
         """The segment that this file is, from what is on the disk."""
+        sync(path)
+        sync(self.folder)
         walk = Walk(self.seal, at=begin)
         digest = digest_of(path)
         found, problem = followed_file(path, walk)
