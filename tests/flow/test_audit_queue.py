@@ -94,6 +94,22 @@ async def test_whoever_is_called_off_while_its_intent_is_written_leaves_none_ope
     assert trail.told[1] == ("secret.create", "failure", "Cancelled")
 
 
+async def test_whoever_is_called_off_in_the_moment_in_which_its_intent_is_written_leaves_none_open() -> None:
+    trail, loop = Trail(), asyncio.get_running_loop()
+    async with queue(trail) as audit:
+        trail.gate.clear()
+        job = asyncio.create_task(audit.intend(ENTRY))
+        await asyncio.sleep(0.01)
+        loop.call_soon(trail.gate.set)
+        while not trail.rows:  # its row is there with the next turn, and its answer; it has not heard of that yet
+            await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        await until(lambda: len(trail.rows) == 2)
+    assert trail.told[1] == ("secret.create", "failure", "Cancelled")
+
+
 async def test_intents_of_a_process_that_ended_are_closed_before_the_next_effect() -> None:
     trail = Trail()
     async with queue(trail) as before:

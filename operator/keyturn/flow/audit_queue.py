@@ -74,7 +74,12 @@ class AuditQueue:
         waiting = Waiting(self._own.actor.row(entry), told, may_stay=entry.repairs and self.keeps_repairs)
         if not self.problem or self._spools or self._stays(waiting, AuditUnavailable(self.problem)):
             self._put(waiting)
-        await told
+        try:
+            await told
+        except asyncio.CancelledError:
+            if waiting.told is None:  # it was written, and nobody heard of that any more
+                self._put(Waiting(self._own.actor.called_off(waiting.row)))
+            raise
         self._intents[waiting.row.event] = entry
         return waiting.row.event
 
@@ -111,11 +116,8 @@ class AuditQueue:
 
     @property
     def oldest_s(self) -> float:
-        """For how many seconds the oldest of them has waited; may be asked by another thread."""
-        try:
-            return max(0.0, (self.clock.now() - self._line.rows[0].row.at).total_seconds())
-        except IndexError:
-            return 0.0
+        """For how many seconds the oldest of them has waited."""
+        return self._line.oldest_s(self.clock.now())
 
     async def run(self) -> None:
         """Writes until it is cancelled; what is left then is for `close`."""
@@ -216,8 +218,7 @@ class AuditQueue:
                 continue
             self._own.note_intent(each.row.event, before)
             if not each.acknowledge():
-                # Whoever was to act after it was called off while it was written.
-                self._put(Waiting(self._own.actor.row(entry_of(each.row), each.row.event, Outcome.FAILURE, "Cancelled")))
+                self._put(Waiting(self._own.actor.called_off(each.row)))
 
     async def _look_after_doubtful(self, trail: Trail) -> None:
         """Intents whose writing had no answer: nothing was done after them, which is said of those that arrived."""

@@ -65,6 +65,10 @@ class Actor:
             reason,
         )
 
+    def called_off(self, intent: AuditRow) -> AuditRow:
+        """Settles one whose maker was to act after it, and was called off while it was written."""
+        return self.row(entry_of(intent), intent.event, Outcome.FAILURE, "Cancelled")
+
 
 @dataclass(slots=True)
 class OwnTerm:

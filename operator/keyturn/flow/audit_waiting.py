@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from keyturn.model.audit import AuditRow
 from keyturn.model.errors import KeyturnError
@@ -63,6 +64,13 @@ class Line:
         group = [self.rows.popleft() for _ in range(min(most, len(self.rows)))]
         self._note()
         return group
+
+    def oldest_s(self, now: datetime) -> float:
+        """For how many seconds the first has waited; may be asked by another thread."""
+        try:
+            return max(0.0, (now - self.rows[0].row.at).total_seconds())
+        except IndexError:
+            return 0.0
 
     def keep(self, stays: Callable[[Waiting], bool]) -> None:
         """Those of which that holds."""
