@@ -1,10 +1,14 @@
 """When an object is read and written: suspension, CreatedOnce, OnChange, interval 0, and requests."""
 
+import asyncio
+
 import pytest
 
-from builders import managed, msec, order, secret, staged, target_ref
+from builders import managed, msec, order, secret, sprov, staged, target_ref
+from keyturn.flow.check import wake_users
 from keyturn.model.errors import Unavailable
 from keyturn.model.ids import MANAGED_LABEL
+from keyturn.model.material import SourceRef
 from keyturn.model.order import RefreshPolicy
 from keyturn.testing.fields import Path
 from keyturn.testing.world import Stage
@@ -186,3 +190,20 @@ async def test_a_request_in_an_outage_is_kept_until_it_can_be_answered(stage: St
     await stage.passes(600)
     assert stage.data(SECRET) == {"password": "kt-canary-2"}
     assert stage.status(APP).handled_reconcile == "please-1"
+
+
+@staged
+async def test_a_provider_that_becomes_ready_has_no_first_sync_under_way_read_its_sources_again(stage: Stage) -> None:
+    stage.cluster.put(managed("app-db", order(interval_s=0)))
+    answer = stage.cluster.hold("create")
+    job = asyncio.create_task(stage.settle(msec()))
+    await stage.until(lambda: stage.tape.only("create"))
+    wake_users(sprov(), stage.world, failing_only=True)
+    stage.source(password="kt-canary-2")
+    await asyncio.sleep(20)
+    answer.set()
+    await job
+    stage.start()
+    await stage.passes(60)
+    assert stage.data(target_ref()) == {"password": "kt-canary-1"}
+    assert stage.source().calls == [(SourceRef("password"),)]

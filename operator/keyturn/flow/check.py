@@ -149,6 +149,10 @@ def _users(ref: ObjectRef, world: World) -> list[ObjectRef]:
 
 
 def _is_well(user: ObjectRef, world: World) -> bool:
-    """Ready, and not one of those that fail in silence: what stands may stand for a while where its provider is away."""
+    """Ready, and not one of those that fail in silence: what stands may stand for a while where its provider is away.
+
+    One whose first turn is to come, or under way, has not failed: it would read its sources twice.
+    """
     managed, memory = world.objects.managed(user), world.memories.get(user)
-    return managed is not None and managed.status.is_ready and (memory is None or not memory.attempts)
+    is_failing = memory is not None and memory.attempts > 0
+    return managed is not None and (managed.status.is_ready or managed.status.generation < 0) and not is_failing
