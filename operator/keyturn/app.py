@@ -228,7 +228,7 @@ def _watch_numbers(
         return 0.0
 
     metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
-    watch_audit(metrics, audit)
+    watch_audit(metrics, audit, world.clock)
     metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
     loop = asyncio.get_running_loop()
     metrics.watch("keyturn_tasks", "Tasks of the event loop: growth without more objects is a leak.", lambda: len(asyncio.all_tasks(loop)))

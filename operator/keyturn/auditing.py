@@ -39,7 +39,10 @@ def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, le
             await trail.check_user()
         return trail
 
-    return AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair, spool=spool)
+    made = AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair, spool=spool)
+    if spool is not None:
+        made.counts.spooled = lambda: spool.size
+    return made
 
 
 def _spool(settings: Settings, databases: LateDatabases, lease: str) -> "AuditSpool":

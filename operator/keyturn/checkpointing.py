@@ -27,6 +27,7 @@ def keep_checkpoints(databases: LateDatabases, audit: AuditQueue, engine: Engine
     )
     audit.look = made.look
     audit.counts.unsigned = lambda: made.problem
+    audit.counts.signed_at = lambda: made.signed.checkpoint.at if made.signed else None
     engine.on_term.insert(0, made.begin_term)
     engine.duties["checkpoints"] = made.run
     engine.closers.insert(engine.closers.index(audit.close) + 1, made.close)

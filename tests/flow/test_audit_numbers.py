@@ -12,6 +12,7 @@ from keyturn.handlers.audit_numbers import watch_audit
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import AuditUnavailable, Unavailable
 from keyturn.telemetry import Metrics
+from keyturn.testing.clock import FakeClock
 
 __all__ = ["hurry"]
 
@@ -23,7 +24,7 @@ def number(metrics: Metrics, series: str) -> float:
 
 async def ends(audit: AuditQueue | LogAudit) -> Metrics:
     """Something of each sort."""
-    watch_audit(metrics := Metrics(), audit)
+    watch_audit(metrics := Metrics(), audit, FakeClock())
     await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
     await audit.settle(await audit.intend(ENTRY), Outcome.FAILURE, "Conflict")
     await audit.settle(await audit.intend(ENTRY), Outcome.FAILURE, "what a tenant wrote")
@@ -52,7 +53,7 @@ async def test_what_did_not_end_well_is_counted_by_action_and_by_no_word_that_a_
 async def test_rows_that_wait_are_shown_with_the_age_of_the_oldest_and_the_end_that_is_known() -> None:
     trail = Trail()
     async with queue(trail) as audit:
-        watch_audit(metrics := Metrics(), audit)
+        watch_audit(metrics := Metrics(), audit, FakeClock())
         assert number(metrics, "keyturn_audit_oldest_waiting_seconds") == 0
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
         trail.down = Unavailable("the database gave no answer")
@@ -72,9 +73,22 @@ async def test_rows_that_wait_are_shown_with_the_age_of_the_oldest_and_the_end_t
 
 async def test_rows_that_can_never_be_written_are_counted() -> None:
     async with queue(Trail(refuses="bad")) as audit:
-        watch_audit(metrics := Metrics(), audit)
+        watch_audit(metrics := Metrics(), audit, FakeClock())
         entries: list[AuditEntry] = [AuditEntry("secret.create", "m", target) for target in ("good", "bad", "good", "bad")]
         told = await asyncio.gather(*map(audit.intend, entries), return_exceptions=True)
         assert [isinstance(each, str) for each in told] == [True, False, True, False]
         assert number(metrics, "keyturn_audit_refused_rows_total") == 2
         assert number(metrics, "keyturn_audit_failures_total") == 0
+
+
+async def test_the_age_of_the_newest_checkpoint_and_what_is_spooled_are_shown() -> None:
+    clock, audit = FakeClock(), LogAudit()
+    watch_audit(metrics := Metrics(), audit, clock)
+    assert number(metrics, "keyturn_audit_checkpoint_age_seconds") == 0
+    assert number(metrics, "keyturn_audit_spool_bytes") == 0
+    signed_at = clock.now()
+    audit.counts.signed_at = lambda: signed_at
+    audit.counts.spooled = lambda: 4096
+    clock.jump(3600)
+    assert number(metrics, "keyturn_audit_checkpoint_age_seconds") == pytest.approx(3600, abs=60)
+    assert number(metrics, "keyturn_audit_spool_bytes") == 4096

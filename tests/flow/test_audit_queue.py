@@ -101,7 +101,7 @@ async def test_whoever_is_called_off_in_the_moment_in_which_its_intent_is_writte
         job = asyncio.create_task(audit.intend(ENTRY))
         await asyncio.sleep(0.01)
         loop.call_soon(trail.gate.set)
-        while not trail.rows:  # its row is there with the next turn, and its answer; it has not heard of that yet
+        while not trail.rows:  # noqa: ASYNC110  # then its answer is there, and it has not heard of that yet
             await asyncio.sleep(0)
         job.cancel()
         with pytest.raises(asyncio.CancelledError):

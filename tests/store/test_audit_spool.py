@@ -61,6 +61,16 @@ async def filled(folder: Path, count: int = 5) -> Path:
     return folder / "audit.spool"
 
 
+async def test_its_size_is_that_of_the_rows_that_wait_in_it(tmp_path: Path) -> None:
+    made = spool(tmp_path)
+    await made.open()
+    assert made.size == 0
+    await made.append(rows(1, 2))
+    assert made.size > 500
+    await made.drop(2)
+    assert made.size == 0
+
+
 async def test_rows_come_back_in_their_order_and_after_the_end_of_the_process(tmp_path: Path) -> None:
     made = spool(tmp_path)
     await made.append(rows(1, 2))

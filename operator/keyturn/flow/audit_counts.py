@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from keyturn.model.audit import Outcome
@@ -19,14 +20,26 @@ def nothing() -> str:
     return ""
 
 
+def none() -> None:
+    """There is none."""
+
+
+def zero() -> int:
+    """Nothing."""
+    return 0
+
+
 @dataclass(slots=True)
 class AuditCounts:
     """Since the process began. ``refused``: rows that the database can never hold; ``failures``: times that it took nothing.
 
-    ``unsigned`` says why there is no checkpoint of late, '' where there is.
+    ``unsigned`` says why there is no checkpoint of late, '' where there is; ``signed_at`` when the last one was made that we know of.
+    ``spooled`` gives the bytes that wait in the spool.
     """
 
     refused: int = 0
     failures: int = 0
     ended: Ended = nobody
     unsigned: Callable[[], str] = nothing
+    signed_at: Callable[[], datetime | None] = none
+    spooled: Callable[[], int] = zero

@@ -5,6 +5,7 @@ from typing import Protocol
 from keyturn.flow.audit_counts import AuditCounts
 from keyturn.model.audit import Head, Outcome
 from keyturn.model.status import REASONS
+from keyturn.ports import Clock
 from keyturn.telemetry import Metrics
 
 OTHER = "Other"
@@ -33,7 +34,7 @@ class Trail(Protocol):
         """Its end, where one is known."""
 
 
-def watch_audit(metrics: Metrics, trail: Trail) -> None:
+def watch_audit(metrics: Metrics, trail: Trail, clock: Clock) -> None:
     """Shows them, and counts from now on what ends otherwise than well."""
 
     def ended(action: str, outcome: Outcome, reason: str) -> None:
@@ -43,6 +44,10 @@ def watch_audit(metrics: Metrics, trail: Trail) -> None:
     def head_seq() -> float:
         head = trail.head
         return float(head.seq) if head else 0.0
+
+    def signed_s() -> float:
+        signed_at = counts.signed_at()
+        return max(0.0, (clock.now() - signed_at).total_seconds()) if signed_at else 0.0
 
     counts = trail.counts
     counts.ended = ended
@@ -55,3 +60,6 @@ def watch_audit(metrics: Metrics, trail: Trail) -> None:
     metrics.watch("keyturn_audit_refused_rows_total", refused, lambda: float(counts.refused))
     unsigned = "1 while the end of the audit trail cannot be signed, or put where its database has no access, else 0."
     metrics.watch("keyturn_audit_unsigned", unsigned, lambda: float(bool(counts.unsigned())))
+    signed = "Age of the newest checkpoint that this replica knows; 0 where it knows none."
+    metrics.watch("keyturn_audit_checkpoint_age_seconds", signed, signed_s)
+    metrics.watch("keyturn_audit_spool_bytes", "Bytes of the audit trail that wait in the spool.", lambda: float(counts.spooled()))

@@ -62,6 +62,11 @@ class AuditSpool:
         """How many it holds."""
         return len(self._places)
 
+    @property
+    def size(self) -> int:
+        """How many bytes are taken by rows that the trail has not yet, and those before them; the file is emptied as a whole."""
+        return self._end - _HEADER if self._places else 0
+
     async def open(self) -> None:
         """Finds what a process before this one left there. Raises `AuditUnavailable`, and as the master keys do."""
         async with self._turn:
