@@ -7,6 +7,7 @@ from keyturn.audit_log import LogAudit
 from keyturn.checkpointing import keep_checkpoints
 from keyturn.default import Given, LateDatabases
 from keyturn.engine import Engine
+from keyturn.flow.audit_patience import in_time
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditMode
@@ -39,7 +40,7 @@ def make_audit(settings: Settings, given: Given, clock: Clock, identity: str, le
             await trail.check_user()
         return trail
 
-    made = AuditQueue(opened, clock, "operator", identity, office, keeps_repairs=settings.audit_repair, spool=spool)
+    made = AuditQueue(in_time(opened), clock, "operator", identity, office, keeps_repairs=settings.audit_repair, spool=spool)
     if spool is not None:
         made.counts.spooled = lambda: spool.size
     return made

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from keyturn.flow import audit_patience
+from keyturn.flow.audit_patience import in_time
 from keyturn.model.audit import Outcome, Term
-from keyturn.model.errors import Fenced
+from keyturn.model.errors import Fenced, Unavailable
 from keyturn.store import fence
 from keyturn.store.audit import AuditTrail
 from store.places import Place
@@ -59,3 +61,24 @@ async def test_a_trail_that_can_only_be_read_is_told_by_a_write_of_nothing(place
     await made.begin(OFFICE, "b", AT)
     with pytest.raises(Fenced):
         await made.append([], term)
+
+
+async def test_a_server_that_stands_still_is_away_after_a_while(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_patience, "ANSWER_S", 0.3)
+    if place.server is None:
+        return
+
+    async def opened() -> AuditTrail:
+        return trail(place)
+
+    made = await in_time(opened)()
+    await made.append([row("before")])
+    place.server.pause()
+    try:
+        with pytest.raises(Unavailable, match="no answer in time"):
+            await made.append([row("meanwhile")])
+    finally:
+        place.server.resume()
+    monkeypatch.setattr(audit_patience, "ANSWER_S", 30.0)
+    assert set(await made.known(["before", "meanwhile"])) <= {"before", "meanwhile"}
+    await made.append([row("after")])
