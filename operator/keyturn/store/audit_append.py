@@ -4,6 +4,7 @@ thread, and few where there is a server.
 What is there already is looked up together with the end of the chain, under the writers' lock.
 """
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +23,9 @@ from keyturn.store.audit_tables import log
 
 SealKey = Callable[[], tuple[str, Sensitive | None]]
 """The master key that seals are made under now: its id, and the subkey for seals; ('', None) makes none."""
+
+FEW: Final = 25
+"""Rows that take no noticeable time of the event loop."""
 
 _texts: Final = itemgetter(*COLUMNS)
 _NAMES: Final = f"seq, {', '.join(f'{chr(34)}{name}{chr(34)}' for name in COLUMNS)}, entry, hash, seal, seal_key"
@@ -61,9 +65,10 @@ async def add_to_server(connection: AsyncConnection, rows: Sequence[AuditRow], s
     standing: Any = (await connection.exec_driver_sql(_STANDING, {"events": events, "settled": settled})).one()
     seq, last, known, closed = standing
     head = START if seq is None else Head(seq, bytes(last))
-    made = _made(rows, head, known, closed, seal_key)
-    if made:
-        await connection.execute(insert(log), [_columns(each) for each in made])
+    asked = (rows, head, known, closed, seal_key)
+    made = _made(*asked) if len(rows) <= FEW else await asyncio.to_thread(_made, *asked)
+    for begin in range(0, len(made), FEW):
+        await connection.execute(insert(log), [_columns(each) for each in made[begin : begin + FEW]])
     return _end(made, head)
 
 
