@@ -54,11 +54,14 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 
 
 @pytest.fixture
-def start(cluster: ControlPlane, shell: Shell, tmp_path: Path, canary: Canary) -> Iterator[Callable[[], Operator]]:
+def start(cluster: ControlPlane, shell: Shell, tmp_path: Path, canary: Canary, api: Api) -> Iterator[Callable[[], Operator]]:
     """Installs Keyturn and starts its operator, with the rights that the manifests give."""
 
     def started() -> Operator:
         ok(shell, INSTALL)
+        if api.find("Secret", "keyturn-system", "keyturn-audit-key") is None:  # a new namespace has a new volume
+            for file in cluster.hold.folder.glob("keyturn.db*"):
+                file.unlink()
         operator = Operator(cluster, tmp_path)
         operator.start()
         canary.watch_operator(operator.log_file, operator.health_url)
