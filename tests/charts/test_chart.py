@@ -205,7 +205,7 @@ def test_the_crds_stay_when_the_release_goes(kustomize: Kustomize) -> None:
         assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
-def test_helm_installs_leaves_the_crds_and_installs_again(own_plane: ControlPlane) -> None:
+def test_helm_installs_leaves_the_crds_and_the_volume_and_installs_again(own_plane: ControlPlane) -> None:
     def kinds() -> list[str]:
         return own_plane.kubectl("get", "crd", "--output=name").stdout.split()
 
@@ -216,6 +216,8 @@ def test_helm_installs_leaves_the_crds_and_installs_again(own_plane: ControlPlan
         assert len(installed) == 3
         helm.uninstall("keyturn")
         assert kinds() == installed
+        claims = own_plane.kubectl("get", "persistentvolumeclaims", "--namespace=keyturn-system", "--output=name").stdout
+        assert claims == "persistentvolumeclaim/keyturn\n", "the audit trail is there"
         assert not own_plane.kubectl("get", "deployments", "--namespace=keyturn-system", "--output=name").stdout
         assert helm.install(CHART, "keyturn")["status"] == "deployed"
 

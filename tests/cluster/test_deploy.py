@@ -87,6 +87,7 @@ def test_the_overlay_with_two_replicas_is_accepted(cluster: ControlPlane) -> Non
         ("create events.k8s.io/events", "other"),
         ("get apiextensions.k8s.io/customresourcedefinitions managedsecrets.keyturn.dev", ""),
         ("get /secrets keyturn-fingerprint-key", "keyturn-system"),
+        ("get /secrets keyturn-master-key", "keyturn-system"),
         ("get /secrets keyturn-audit-key", "keyturn-system"),
         ("patch /configmaps keyturn-audit-head", "keyturn-system"),
         ("patch coordination.k8s.io/leases", "keyturn-system"),
