@@ -152,7 +152,7 @@ def test_where_repairs_are_off_these_wait_too(stage: Stage) -> None:
     whole(stage)
 
 
-def test_with_best_effort_all_goes_on_over_a_kill_and_the_chain_is_whole_after(stage: Stage, tmp_path: Path) -> None:
+def test_with_best_effort_all_goes_on_over_a_kill_and_the_chain_is_whole_after(stage: Stage, tmp_path: Path, canary: Canary) -> None:
     operator = stage.made("--audit=best-effort", f"--audit-spool={tmp_path}")
     loaded(stage)
     with stage.away():
@@ -165,7 +165,11 @@ def test_with_best_effort_all_goes_on_over_a_kill_and_the_chain_is_whole_after(s
         stage.shop.order("third", {"password": "p2"})
         stage.shop.wait("third", deadline_s=60)
         assert operator.metric("keyturn_audit_up") == 0
+        assert operator.metric("keyturn_audit_spool_bytes") > 0
+        canary.watch_folder(tmp_path, "*.spool")
+        assert list(canary.scan()) == [], "no value is in the spool while rows lie in it"
     eventually(lambda: operator.metric("keyturn_audit_up") == 1, 60, operator.story)
+    assert operator.metric("keyturn_audit_spool_bytes") == 0
     assert operator.stop() == 0, operator.story()
     whole(stage)
     made = stage.trail.call("query", "--action", "secret.create", "--limit", "1000")
