@@ -1,6 +1,7 @@
 """The audit trail's database is away under load: what the API server says was changed meanwhile, and that all goes on by itself."""
 
 import asyncio
+import resource
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -175,3 +176,26 @@ def test_with_best_effort_all_goes_on_over_a_kill_and_the_chain_is_whole_after(s
     made = stage.trail.call("query", "--action", "secret.create", "--limit", "1000")
     for name in ("first", "second", "third"):
         assert f"Secret/{stage.shop.namespace}/{name} " in made, made
+
+
+# A server's disk is not ours to fill; what it says then is looked at in tests/store.
+@pytest.mark.parametrize("stage", ["sqlite"], indirect=True)
+def test_on_a_full_disk_nothing_is_changed_the_remedy_is_told_and_it_goes_on_by_itself(stage: Stage, tmp_path: Path) -> None:
+    operator = stage.made()
+    loaded(stage)
+    wal = tmp_path / "database" / "own.db-wal"
+    soft, hard = resource.prlimit(operator.pid, resource.RLIMIT_FSIZE)
+    # Files of the operator may not grow any more: the kernel refuses each write behind that.
+    resource.prlimit(operator.pid, resource.RLIMIT_FSIZE, (wal.stat().st_size, hard))
+    since = mark(stage.plane)
+    try:
+        stage.shop.order("new-0", {"password": "p0"})
+        told = stage.shop.wait("new-0", "AuditUnavailable", 60)["message"]
+        assert "look for room on it" in told
+        assert stage.changed(since) == set()
+        assert stage.shop.ready("app-5")["status"] == "True"
+    finally:
+        resource.prlimit(operator.pid, resource.RLIMIT_FSIZE, (soft, hard))
+    stage.shop.wait("new-0", deadline_s=60)
+    assert operator.stop() == 0, operator.story()
+    whole(stage)

@@ -32,17 +32,17 @@ async def test_its_owner_may_not_nor_whoever_can_become_that(place: Place) -> No
         place.server.execute(f"GRANT {place.own.owner} TO {place.own.user}")
 
 
+@pytest.mark.parametrize("empty_place", ["postgresql"], indirect=True)
 async def test_a_superuser_may_not(place: Place) -> None:
-    if place.server is None or place.own is None:
-        return
+    assert place.server
+    assert place.own
     place.server.execute(f"ALTER ROLE {place.own.user} SUPERUSER")
     with pytest.raises(DatabaseRefused, match="or as a superuser"):
         await trail_as(place, place.url).check_user()
 
 
+@pytest.mark.parametrize("empty_place", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_told_with_the_remedy_and_what_is_there_stays_whole(place: Place) -> None:
-    if place.server is not None:
-        return
     await filled(place)
     database = place.database()
     pages = 1_000_000
