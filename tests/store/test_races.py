@@ -6,9 +6,10 @@ import pytest
 
 from effort import effort
 from evidence import counted
-from keyturn.model.errors import Conflict
+from keyturn.model.errors import Conflict, Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
+from keyturn.store import engine
 from keyturn.store.values import SqlValues
 from store.places import Place, token
 
@@ -68,3 +69,15 @@ async def test_a_writer_that_was_given_up_leaves_nothing_and_holds_nobody_up(man
     async with asyncio.timeout(30):
         assert await many[1].put("db", value, token=token()) == "1"
         assert await many[0].put("db", value, token=token()) == "2"
+
+
+async def test_a_writer_that_is_silent_in_its_transaction_is_ended_by_the_server(
+    many: list[SqlValues], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was frozen there. A file has one operator, and its lock is gone with the process."""
+    if place.server is None:
+        return
+    monkeypatch.setattr(engine, "IDLE_S", 1)
+    with pytest.raises(Unavailable):
+        async with place.database().writing(), asyncio.timeout(60):
+            assert await many[0].put("db", Sensitive.of("kt-canary-one"), token=token()) == "1"

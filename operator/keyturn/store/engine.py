@@ -34,12 +34,19 @@ CONNECT_S: Final = 5
 BUSY_S: Final = 8
 """How long a writer waits for those of other processes; less than a provider's deadline."""
 
+IDLE_S: Final = 10
+"""How long a writer may be silent within its transaction: then the server ends it. A process that was stopped there would else hold up
+all others for as long as its machine is on.
+"""
+
 POOL: Final = 5
 _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}  # seconds; ms
 # A database of the encoding SQL_ASCII would answer with bytes. No prepared statements: a pooler before the server may give each
 # transaction another connection.
 _SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None}
 _WRITES: Final = "keyturn_writes"
+# Of this transaction alone: a pooler may give the connection to another one next.
+_LOCK: Final = text("SELECT set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:lock)")
 
 Connector: TypeAlias = Callable[[], Awaitable[Any]]
 """Makes a connection of the driver's own, where somebody has to look first where it leads."""
@@ -79,7 +86,7 @@ class Database:
                     yield connection
         else:
             async with self.reading() as connection:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": WRITERS})
+                await connection.execute(_LOCK, {"lock": WRITERS, "idle": f"{IDLE_S}s"})
                 yield connection
 
     async def write_in_one(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
