@@ -258,7 +258,16 @@ async def test_rows_without_a_seal_at_the_end_are_told_from_those_under_one(plac
     await trail(place, None).append([row("forged")])
     follow = walk()
     assert await made.verify(follow) == ""
-    assert (follow.sealed_to, follow.at.seq) == (20, 21)
+    assert (follow.sealed_to, follow.at.seq, list(follow.bare)) == (20, 21, [(21, 21)])
+
+
+async def test_a_seal_is_not_over_rows_that_somebody_else_added_before_it(place: Place) -> None:
+    made = await filled(place)
+    await trail(place, None).append([row("forged"), row("forged too")])
+    await made.append([row("ours"), row("ours too")])
+    follow = walk()
+    assert await made.verify(follow) == ""
+    assert (follow.sealed_to, list(follow.bare)) == (24, [(21, 22)])
 
 
 texts = st.text(st.characters(codec=None), max_size=40)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _ASK: str = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath='{.data.vkey}'"
 
+_BARE: str = "by a command without the master keys, or by somebody who has the database"
+_NAMED: int = 5
+
 
 class NoAuditKey(KeyturnError):
     """It was not said by which key checkpoints are to be looked at."""
@@ -147,6 +150,11 @@ def _signed(proof: "Proof", known: Sequence[VerifierKey], brought: Sequence[Veri
         yield f"rows up to {each.checkpoint.head.seq} of a checkpoint from elsewhere are lost, and that was accepted"
 
 
+def _stretches(bare: Sequence[tuple[int, int]]) -> str:
+    named = ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in bare[:_NAMED])
+    return f"{named} and more" if len(bare) > _NAMED else named
+
+
 def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
     if not walk.at.seq:
         yield "the audit trail is empty"
@@ -154,6 +162,8 @@ def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
     yield f"{walk.at.seq} rows hang together as they were written; the end is {walk.at}"
     if has_keys:
         yield f"sealed by our keys to row {walk.sealed_to}" + (f"; {walk.unchecked} seals are of other keys" if walk.unchecked else "")
+        if bare := walk.bare:
+            yield f"{sum(last - first + 1 for first, last in bare)} rows are under no seal: {_stretches(bare)}; {_BARE}"
     else:
         yield f"seals were not checked: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
     if open_intents:

@@ -2,8 +2,9 @@
 
     hash = SHA-256(0x01 ‖ hash of the row before ‖ entry)
 
-Whoever has the rows can follow it, and needs no secret. A seal, which needs a key, stands on the last row of each batch: whoever has
-the database alone could else make a new chain from any row on. Pins are ends that were signed, as checkpoints tell.
+Whoever has the rows can follow it, and needs no secret. A seal, which needs a key, stands on the last row of each batch and says where
+that begins: whoever has the database alone could else make a new chain from any row on, or add rows. Pins are ends that were signed, as
+checkpoints tell.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ START: Final = Head(0, bytes(32))
 """Before the first row."""
 _LINK: Final = b"\x01"
 _SEAL: Final = b"\x02"
+_NUMBER: Final = 8
+"""Bytes of a row's number."""
 
 Seal = Callable[[str], Sensitive | None]
 """The key of seals under the master key of this id; None where it is not at hand."""
@@ -57,9 +60,10 @@ def linked(before: bytes, entry: bytes) -> bytes:
     return hashlib.sha256(_LINK + before + entry).digest()
 
 
-def sealed(key: Sensitive, head: Head) -> bytes:
-    """What nobody without the key can make for this end of the chain."""
-    return hmac.digest(key.reveal(), _SEAL + head.seq.to_bytes(8, "big") + head.hash, "sha256")
+def sealed(key: Sensitive, first: int, head: Head) -> bytes:
+    """What nobody without the key can make for the rows from this one on up to this end of the chain."""
+    begin = first.to_bytes(_NUMBER, "big")
+    return begin + hmac.digest(key.reveal(), _SEAL + begin + head.seq.to_bytes(_NUMBER, "big") + head.hash, "sha256")
 
 
 def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id: str) -> list[Chained]:
@@ -73,7 +77,7 @@ def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id:
         made.append(Chained(seq, texts, entry, before))
     if made and key is not None:
         last = made[-1]
-        made[-1] = Chained(last.seq, last.texts, last.entry, last.hash, sealed(key, Head(last.seq, last.hash)), key_id)
+        made[-1] = Chained(last.seq, last.texts, last.entry, last.hash, sealed(key, made[0].seq, Head(last.seq, last.hash)), key_id)
     return made
 
 
@@ -81,6 +85,7 @@ def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id:
 class Walk:
     """Follows the chain row by row. ``key_of`` has the keys of seals that are at hand; ``sealed_to`` is the last row under a good one.
 
+    ``unsealed`` are stretches that no seal is over: written without the keys, by a command, or by somebody who has the database.
     ``anchor`` is an end that was kept elsewhere, which has to be on the way. ``unchecked`` counts seals whose key is not at hand.
     ``pins`` have to be on the way too, unless somebody accepted that those rows are lost; ``signed_to`` is the last that was.
     """
@@ -90,11 +95,16 @@ class Walk:
     at: Head = START
     sealed_to: int = 0
     unchecked: int = 0
+    unsealed: list[tuple[int, int]] = field(default_factory=list)
     pins: Mapping[int, Sequence[Pin]] = field(default_factory=dict)
     signed_to: int = 0
     losses: list[tuple[int, AuditRow]] = field(default_factory=list)
     """Rows by which somebody accepted a loss, with their numbers."""
     _missed: list[Pin] = field(default_factory=list)
+    _covered: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._covered = self.at.seq
 
     def follow(self, rows: Sequence[Chained]) -> Break | None:
         """What is wrong with the first row that is not as it was written; None while all are."""
@@ -110,9 +120,14 @@ class Walk:
                 return self._missing(pin)
         return None
 
+    @property
+    def bare(self) -> Sequence[tuple[int, int]]:
+        """All stretches so far that no seal is over, the newest included."""
+        return (*self.unsealed, (self._covered + 1, self.at.seq)) if self._covered < self.at.seq else tuple(self.unsealed)
+
     def skip(self, to: Head) -> Break | None:
         """Goes on at an end whose rows are elsewhere; what is wrong with it."""
-        self.at = to
+        self.at, self._covered = to, to.seq
         if self.anchor is not None and self.anchor.seq == to.seq and self.anchor != to:
             return Break(to.seq, "it is not the one that the anchor was taken of: the chain was made anew")
         if to.seq in self.pins:
@@ -179,13 +194,17 @@ class Walk:
             self.signed_to = seq
 
     def _look_at_seal(self, found: Chained) -> Break | None:
-        key = self.key_of(found.seal_key)
+        key, seal = self.key_of(found.seal_key), found.seal or b""
         if key is None:
             self.unchecked += 1
+            self._covered = found.seq
             return None
-        if not hmac.compare_digest(sealed(key, self.at), found.seal or b""):
+        first = int.from_bytes(seal[:_NUMBER], "big")
+        if not hmac.compare_digest(sealed(key, first, self.at), seal):
             return Break(found.seq, "its seal is not ours: rows were written without the key")
-        self.sealed_to = found.seq
+        if first > self._covered + 1:
+            self.unsealed.append((self._covered + 1, first - 1))
+        self.sealed_to = self._covered = found.seq
         return None
 
 

@@ -1,5 +1,6 @@
 """The table of checkpoints: written from what was looked at before, and read by whoever checks the trail against it."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -25,6 +26,9 @@ ROTATIONS: Final = "rotation."
 
 _ORDER: Final = (checkpoints.c.at, checkpoints.c.seq)
 _TICK: Final = timedelta(microseconds=1)
+
+
+told: Final = logging.getLogger("keyturn.audit")
 
 
 class CheckpointBook:
@@ -53,6 +57,8 @@ class CheckpointBook:
         if problem := await self._trail.verify(walk):
             raise AuditTampered(f"the audit trail is not as it was written, and is not signed: {problem}")
         self._looked = walk.at
+        if bare := walk.bare:
+            told.warning("%d rows of the audit trail are under no seal, from row %d on; see keyturn audit verify", _count(bare), bare[0][0])
         if not walk.at.seq:
             return None
         async with self._database.writing() as connection:
@@ -158,3 +164,7 @@ def _checkpoint(row: CheckpointRow | None) -> Checkpoint | None:
         return checkpoint_of(split(row.note)[0]) if row is not None else None
     except NoteRefused as problem:
         raise AuditTampered(f"the checkpoint of row {row.seq if row else 0} is not as it was written: {problem}") from None
+
+
+def _count(stretches: Sequence[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in stretches)
