@@ -1,5 +1,6 @@
 """Puts the audit trail of the operator together: where its rows go, and when we are the one who writes them."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from keyturn.engine import Engine
 from keyturn.flow.audit_patience import in_time
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.audit_rows import Trail
+from keyturn.flow.check import wake_refused
 from keyturn.model.audit import AuditMode
 from keyturn.model.errors import ProviderError
 from keyturn.ports import Clock
@@ -58,6 +60,7 @@ def keep_trail(databases: LateDatabases, audit: AuditQueue, engine: Engine) -> N
     engine.on_term.append(audit.begin_term)
     engine.off_term.append(audit.end_term)
     audit.on_fenced = engine.leading.resign
+    audit.on_back = partial(wake_refused, engine.world)
     engine.leading.audit_head = lambda: str(audit.head) if audit.head and audit.head.seq else ""
     engine.closers.insert(0, audit.close)
     keep_checkpoints(databases, audit, engine)

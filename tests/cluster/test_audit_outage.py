@@ -21,6 +21,8 @@ from controlplane.plane import ControlPlane
 from store.places import Place
 
 COUNT = 10
+SOON_S = 10
+"""By itself an object tries again later than this, once it waited for some time."""
 
 
 class Stage(NamedTuple):
@@ -176,6 +178,28 @@ def test_with_best_effort_all_goes_on_over_a_kill_and_the_chain_is_whole_after(s
     made = stage.trail.call("query", "--action", "secret.create", "--limit", "1000")
     for name in ("first", "second", "third"):
         assert f"Secret/{stage.shop.namespace}/{name} " in made, made
+
+
+# A file can be taken away; a server goes as a whole, which is looked at above.
+@pytest.mark.parametrize("stage", ["sqlite"], indirect=True)
+def test_when_the_very_file_is_back_all_goes_on_at_once_and_what_was_done_meanwhile_is_in_it(stage: Stage, tmp_path: Path) -> None:
+    operator = stage.made()
+    loaded(stage)
+    (tmp_path / "database").rename(tmp_path / "aside")
+    stage.shop.order("new-0", {"password": "p0"})
+    assert "put that very file back" in stage.shop.wait("new-0", "AuditUnavailable", 60)["message"]
+    kept = stage.shop.data("app-3")
+    broken(stage)
+    eventually(lambda: stage.shop.find("app-3") is not None and stage.shop.data("app-3") == kept, 60, operator.story)
+    assert not (tmp_path / "database").exists(), "and none was made anew"
+    waits = lambda: max(r.get("retry_s") or 0 for r in operator.records() if r.get("object", "").endswith("/new-0"))  # noqa: E731  # read often
+    eventually(lambda: waits() > SOON_S, 90, operator.story)
+    (tmp_path / "aside").rename(tmp_path / "database")
+    eventually(lambda: operator.metric("keyturn_audit_up") == 1, 60, operator.story)
+    stage.shop.wait("new-0", deadline_s=SOON_S / 2)
+    assert f"Secret/{stage.shop.namespace}/app-3" in stage.trail.call("query", "--action", "secret.recreate")
+    assert operator.stop() == 0, operator.story()
+    whole(stage)
 
 
 # A server's disk is not ours to fill; what it says then is looked at in tests/store.

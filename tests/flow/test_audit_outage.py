@@ -3,6 +3,7 @@
 import pytest
 
 from builders import managed, msec, order, secret, staged, target_ref
+from keyturn.flow.check import wake_refused
 from keyturn.model.audit import AuditEntry
 from keyturn.testing.fields import Path
 from keyturn.testing.world import Stage
@@ -83,3 +84,18 @@ async def test_after_a_restart_no_value_is_in_memory_and_a_repair_waits(stage: S
     await stage.passes(60)
     assert stage.tape.only(*EFFECTS) == []
     assert stage.reason(APP) == "AuditUnavailable"
+
+
+@staged
+async def test_when_the_trail_is_back_all_that_waited_for_it_goes_on_at_once(stage: Stage) -> None:
+    await stand(stage)
+    stage.audit.is_down = True
+    await vanish(stage)
+    await stage.passes(1800)
+    assert stage.reason(APP) == "AuditUnavailable"
+    stage.audit.is_down = False
+    await stage.passes(2)
+    assert stage.tape.only(*EFFECTS) == [], "by themselves they come in minutes"
+    wake_refused(stage.world)
+    await stage.passes(2)
+    assert stage.reason(APP) == "Synced"

@@ -53,3 +53,39 @@ async def test_no_more_is_kept_in_memory_than_there_is_room_for(monkeypatch: pyt
             await audit.settle(event, Outcome.SUCCESS)
         trail.down = None
         await until(lambda: len(trail.rows) == 6)
+
+
+@pytest.mark.parametrize("rows", [2, audit_queue.MOST + 2])
+async def test_a_stop_says_how_many_rows_were_not_written(rows: int, caplog: pytest.LogCaptureFixture) -> None:
+    trail = Trail()
+    async with queue(trail, keeps_repairs=True) as audit:
+        await audit.intend(ENTRY)
+        trail.down = Unavailable("the database gave no answer")
+        for _ in range(rows // 2):
+            await audit.settle(await audit.intend(REPAIR), Outcome.SUCCESS)
+    assert f"{rows} rows of the audit trail were not written: the database gave no answer" in caplog.messages
+
+
+async def test_a_stop_names_the_rows_that_a_trail_with_lost_ones_does_not_take(caplog: pytest.LogCaptureFixture) -> None:
+    async with queue(Trail(), keeps_repairs=True) as audit:
+        audit.begin_term(str(Head(2, bytes(32))))
+        with pytest.raises(AuditUnavailable, match="AuditTruncated"):
+            await audit.intend(REPAIR)
+        audit.record(ENTRY, Outcome.DENIED, "AccessDenied")
+    assert any(told.startswith("1 rows of the audit trail were not written: AuditTruncated") for told in caplog.messages)
+
+
+async def test_who_waits_hears_once_that_the_trail_takes_entries_again() -> None:
+    trail, heard = Trail(), []
+    async with queue(trail) as audit:
+        audit.on_back = lambda: heard.append(audit.problem)
+        await audit.intend(ENTRY)
+        trail.down = Unavailable("the database gave no answer")
+        for _ in range(2):
+            with pytest.raises(AuditUnavailable):
+                await audit.intend(ENTRY)
+        assert heard == []
+        trail.down = None
+        await until(lambda: heard)
+        await audit.intend(ENTRY)
+    assert heard == [""]

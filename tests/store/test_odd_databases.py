@@ -12,6 +12,7 @@ from keyturn.cli import cli
 from keyturn.model.errors import Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
+from keyturn.store.file import TAKEN_AWAY
 from keyturn.store.values import SqlValues
 from postgres import Database as Own
 from postgres import Postgres
@@ -38,12 +39,12 @@ async def values(place: Place) -> SqlValues:
     return made
 
 
-async def refused(values: SqlValues) -> None:
+async def refused(values: SqlValues, why: str = "taken away or replaced") -> None:
     """Every call says why, and so does each of many at once."""
     calls = [values.put("db", ONE, token=token()), values.validate(), *(values.versions("s0") for _ in range(OTHERS))]
     for answer in await asyncio.gather(*calls, return_exceptions=True):
         assert isinstance(answer, Unavailable), answer
-        assert "taken away or replaced" in str(answer)
+        assert why in str(answer)
         assert "restart" in str(answer)
 
 
@@ -55,8 +56,8 @@ def folder_of(place: Place) -> Path:
 async def test_into_a_file_that_was_taken_away_nothing_is_told_as_stored_and_none_is_made_anew(values: SqlValues, place: Place) -> None:
     for path in folder_of(place).iterdir():
         path.unlink()
-    await refused(values)
-    await refused(values)
+    await refused(values, TAKEN_AWAY)
+    await refused(values, TAKEN_AWAY)
     assert list(folder_of(place).iterdir()) == []
 
 
@@ -70,13 +71,53 @@ async def test_a_file_that_another_was_put_in_place_of_is_left_alone(values: Sql
     assert place.file.read_bytes() == before
 
 
-async def test_it_stays_refused_until_a_restart_and_is_read_after_one(values: SqlValues, place: Place, tmp_path: Path) -> None:
-    aside = tmp_path / "aside"
-    shutil.move(folder_of(place), aside)  # as a volume that is mounted again
+async def is_used(values: SqlValues, name: str) -> None:
+    """What was there is there, and what is written now too, also for somebody else."""
+    await asyncio.gather(*(values.put(f"{name}{at}", ONE, token=token()) for at in range(OTHERS)))
+    refs = [SourceRef("s0"), *(SourceRef(f"{name}{at}") for at in range(OTHERS))]
+    assert all(isinstance(found, Value) for found in (await values.get_many(refs)).values())
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the folder", "the file alone"])
+async def test_the_same_file_is_used_again_when_it_is_back(values: SqlValues, place: Place, tmp_path: Path, whole: bool) -> None:  # noqa: FBT001
+    assert place.file is not None
+    taken, aside = folder_of(place) if whole else place.file, tmp_path / "aside"
+    for turn in ("a", "b"):
+        taken.rename(aside)  # as a volume that is mounted again
+        await refused(values, TAKEN_AWAY)
+        aside.rename(taken)
+        await is_used(values, turn)
+    await is_used(await place.values(), "c")
+    assert isinstance((await values.get_many([SourceRef("c0")]))[SourceRef("c0")], Value)
+
+
+async def test_where_another_was_seen_in_its_place_it_is_refused_until_a_restart_and_read_after_one(
+    values: SqlValues, place: Place, tmp_path: Path
+) -> None:
+    assert place.file is not None
+    place.file.rename(aside := tmp_path / "aside")
+    await refused(values, TAKEN_AWAY)
+    shutil.copyfile(aside, place.file)
     await refused(values)
-    shutil.move(aside, folder_of(place))
+    aside.rename(place.file)
     await refused(values)
     assert isinstance((await (await place.values()).get_many([SourceRef("s0")]))[SourceRef("s0")], Value)
+
+
+async def test_a_new_file_never_passes_for_the_old_one_by_its_number(place: Place) -> None:
+    assert place.file is not None
+    shutil.copyfile(place.file, backup := folder_of(place) / "backup")
+    values = await place.values()
+    await values.validate()
+    number = place.file.stat().st_ino
+    for path in (place.file, place.file.with_name(f"{place.file.name}-wal"), place.file.with_name(f"{place.file.name}-shm")):
+        path.unlink(missing_ok=True)
+    await refused(values, TAKEN_AWAY)  # which closes all that had it open
+    for each in range(OTHERS):
+        (made := folder_of(place) / str(each)).touch()
+        assert made.stat().st_ino != number
+    backup.rename(place.file)
+    await refused(values)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])

@@ -36,7 +36,7 @@ class AuditQueue:
 
     ``kind`` and ``name`` say who acts here. ``office``: what one alone may act in, between `begin_term` and `end_term`; '' where
     anybody may at any time. ``keeps_repairs``: whether what was audited once is done again while the trail is away. ``on_fenced`` is
-    told where another one took the office.
+    told where another one took the office, ``on_back`` where the trail takes entries again. ``look`` is asked before a term begins.
     """
 
     open: Callable[[], Awaitable[Trail]]
@@ -47,11 +47,10 @@ class AuditQueue:
     keeps_repairs: bool = False
     spool: Spool | None = None
     on_fenced: Callable[[], None] = lambda: None
+    on_back: Callable[[], None] = lambda: None
     problem: str = ""
     look: Look = nothing
-    """Gives ends that the trail lacks by what else knows of them; asked before a term's first effect."""
-    head: Head | None = None
-    """The end of the trail, once it is known to hold what its anchor says."""
+    head: Head | None = None  # of the trail, once it is known to hold what its anchor says
     _own: OwnTerm = field(init=False)
     _trail: Trail | None = None
     _line: Line = field(default_factory=Line)
@@ -86,8 +85,7 @@ class AuditQueue:
     async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
         if (entry := self._intents.pop(intent, None)) is not None:
             self.counts.ended(entry.action, outcome, reason)
-            told = found.of(entry) if found else entry
-            self._put(Waiting(self._own.actor.row(told, settles=intent, outcome=outcome, reason=reason)))
+            self._put(Waiting(self._own.actor.row(found.of(entry) if found else entry, settles=intent, outcome=outcome, reason=reason)))
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self.counts.ended(entry.action, outcome, reason)
@@ -139,19 +137,21 @@ class AuditQueue:
 
     async def close(self) -> None:
         """Writes what is left, for some seconds, once nobody acts any more and `run` has ended; may be called twice."""
-        self._is_closed = True
+        self._is_closed, why = True, self.problem
         try:
             await asyncio.wait_for(self._flush(), LEAVE_S)
         except (KeyturnError, TimeoutError) as error:
-            log.error("rows of the audit trail were not written: %s", error, extra={"rows": len(self._line.rows)})
+            why = str(error) or why
         self._refuse(AuditUnavailable(CLOSED))
+        if left := len(self._line.rows):
+            log.error("%d rows of the audit trail were not written: %s", left, why, extra={"rows": left})
 
     async def _flush(self) -> None:
         if self._spools or (self.spool is not None and self.spool.rows):
             await self._spool_all()
         elif self._trail is not None and (self._is_outage or not self.problem):
             while self._line.rows:
-                await self._commit(self._trail, self._line.taken(MOST))
+                await self._write(self._trail)
 
     async def _come_back(self) -> None:
         """One try to have a trail that takes entries, with all in it that has to be there before the next one."""
@@ -167,11 +167,12 @@ class AuditQueue:
         head = await trail.append((), self._own.as_of(self.head))
         # The last to be waited for: nothing may come to lie there after it.
         await self._replay(trail)
-        if self.problem:
-            log.info("the audit trail takes entries")
-        self.problem, self._is_outage = "", False
+        was_away, self.problem, self._is_outage = bool(self.problem), "", False
         if not self._own.must_begin:
             self.head, self._is_away = head, False
+        if was_away:
+            log.info("the audit trail takes entries")
+            self.on_back()
 
     async def _write(self, trail: Trail) -> None:
         """One group; where it cannot be written, who waits is refused by whoever catches that, and the rest is kept."""
@@ -277,7 +278,7 @@ class AuditQueue:
                 await self.spool.append([each.row for each in group])
             except (KeyturnError, asyncio.CancelledError) as error:
                 self._line.give_back(group)
-                if not isinstance(error, KeyturnError):
+                if isinstance(error, asyncio.CancelledError):
                     raise
                 log.error("%s", error)
                 return self._refuse(AuditUnavailable(str(error)))
@@ -286,8 +287,8 @@ class AuditQueue:
 
     async def _replay(self, trail: Trail) -> None:
         """All that was spooled goes to the trail, in its order; after a cut what is there already is passed over."""
-        while self.spool is not None and (self.spool.rows or (self._spooling is not None and not self._spooling.done())):
-            if self._spooling is not None:
+        while self.spool is not None and (self.spool.rows or (self._spooling and not self._spooling.done())):
+            if self._spooling:
                 await asyncio.wait({self._spooling})
             rows = await self.spool.first(MOST)
             await self._commit(trail, [Waiting(row) for row in rows])

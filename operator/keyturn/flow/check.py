@@ -12,7 +12,7 @@ from keyturn.flow.notes import note_denial, note_spec
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.audit import AuditEntry
-from keyturn.model.errors import AuditUnavailable, ClusterConflict, ClusterError, KeyturnError, NotLeading, ProviderError, Rejected
+from keyturn.model.errors import AuditUnavailable, ClusterConflict, ClusterError, KeyturnError, NotLeading, ProviderError, Rejected, Unread
 from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef
 from keyturn.model.objects import ProviderObject
 from keyturn.model.order import ConfigWithLogin, ProviderOrder
@@ -20,6 +20,7 @@ from keyturn.model.order import ConfigWithLogin, ProviderOrder
 log = logging.getLogger("keyturn.check")
 
 UNSAID_DELAY_S = 2.0
+_REFUSALS = frozenset({AuditUnavailable.__name__, Unread.__name__})
 PER_READER = "each namespace that reads logs in for itself, and its ManagedSecrets say how that went"
 LOGGED_IN = "the log-in works; what it may read shows on each ManagedSecret"
 SOON_S = 3.0
@@ -133,6 +134,14 @@ def wake_users(ref: ObjectRef, world: World, *, failing_only: bool = False) -> N
             continue
         world.mark_dirty(user)
         world.queue.add(user, Lane.URGENT)
+
+
+def wake_refused(world: World) -> None:
+    """The audit trail takes entries again: what it kept waiting is looked at now, whatever its next try was, in the lanes of a start."""
+    for ref, memory in list(world.memories.items()):
+        if memory.failing_reason in _REFUSALS:
+            managed = world.objects.managed(ref)
+            world.queue.add(ref, Lane.ROUTINE if managed is not None and managed.status.is_ready else Lane.URGENT)
 
 
 def _wake_failed(ref: ObjectRef, world: World) -> None:

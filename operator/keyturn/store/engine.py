@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import URL, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from keyturn.model.errors import Unavailable
@@ -45,6 +46,7 @@ _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_co
 # transaction another connection.
 _SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None}
 _WRITES: Final = "keyturn_writes"
+_LOSSES: Final = "keyturn_losses"
 # Of this transaction alone: a pooler may give the connection to another one next.
 _LOCK: Final = text("SELECT set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:lock)")
 
@@ -108,6 +110,8 @@ class Database:
     async def close(self) -> None:
         """Ends all connections; may be called twice."""
         await self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
 
 
 def open_database(url: Sensitive, connector: Connector | None = None, *, variable: str = VARIABLE) -> Database:
@@ -192,7 +196,7 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, DatabaseFile]:
         file.ready()
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: Any, _: object) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         # By itself the driver begins transactions late, and not before each statement: we say when.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -200,6 +204,13 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, DatabaseFile]:
             cursor.execute(f"PRAGMA {name}={value}")
         cursor.close()
         file.check()
+        record.info[_LOSSES] = file.losses
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def renew(_: object, record: Any, __: object) -> None:
+        # One from before it was away may have other files of SQLite's beside it than those that stand there now.
+        if record.info.get(_LOSSES) != file.losses:
+            raise DisconnectionError
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
