@@ -75,6 +75,39 @@ async def test_a_new_spec_or_a_request_waits_although_the_values_are_in_memory(s
 
 
 @staged
+async def test_a_request_that_waits_says_so_and_is_a_request_still_when_the_trail_is_back(stage: Stage) -> None:
+    await stand(stage)
+    await stage.passes(60)
+    stage.audit.is_down = True
+    stage.source(password="kt-canary-2")
+    stage.cluster.edit(APP, reconcile_token="please")
+    await stage.passes(2)
+    assert (stage.reason(APP), stage.status(APP).handled_reconcile) == ("AuditUnavailable", "")
+    writes = len(stage.tape.writes)
+    await stage.passes(600)
+    assert len(stage.tape.writes) == writes, "it is said once"
+    assert stage.events.reasons.count("AuditUnavailable") == 1
+    stage.audit.is_down = False
+    wake_refused(stage.world)
+    await stage.passes(2)
+    assert (stage.reason(APP), stage.status(APP).handled_reconcile) == ("Synced", "please")
+    assert stage.data(SECRET) == {"password": "kt-canary-2"}
+
+
+@staged
+async def test_a_change_whose_values_were_read_before_the_trail_went_away_says_so_too(stage: Stage) -> None:
+    await stand(stage)
+    stage.audit.is_down_for = lambda entry: entry.action != "provider.read"
+    stage.source(password="kt-canary-2")
+    await stage.passes(3700)
+    assert stage.reason(APP) == "AuditUnavailable"
+    stage.audit.is_down = True
+    await stage.passes(600)
+    assert stage.reason(APP) == "AuditUnavailable"
+    assert stage.data(SECRET) == {"password": "kt-canary-1"}
+
+
+@staged
 async def test_after_a_restart_no_value_is_in_memory_and_a_repair_waits(stage: Stage) -> None:
     await stand(stage)
     await stage.restart()

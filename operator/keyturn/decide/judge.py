@@ -93,7 +93,7 @@ def judge(
         case ProviderNotFound() if managed.status.generation < 0 and record.attempts <= 1:
             # Applied in one go, the two arrive on two streams: the provider is a moment away.
             return Judgement("", str(error), ARRIVAL_GRACE_S)
-        case Unread() if secret_stands and managed.status.generation == managed.generation:
+        case Unread() if secret_stands and managed.status.generation == managed.generation and not managed.is_asked:
             delay = delay_s("AuditUnavailable", record.attempts, entropy)
             return _judge_outage("AuditUnavailable", str(error), managed, record, now, delay, patience)
         case AuditUnavailable():

@@ -79,7 +79,9 @@ def failed(managed: Managed, reason: str, message: str, now: datetime, *, stalle
     polarity = Polarity.STALLED if stalled else None
     told = _with_remedy(message, reason)
     made = conditions(managed.status.conditions, managed.generation, reason, told, now, polarity=polarity)
-    return replace(_observed(managed), conditions=_without_suspended(made))
+    # A request that the audit trail refused was not even begun: it stays one.
+    token = managed.status.handled_reconcile if reason == "AuditUnavailable" else managed.reconcile_token
+    return replace(_observed(managed), conditions=_without_suspended(made), handled_reconcile=token)
 
 
 def removed(managed: Managed, now: datetime) -> Status:

@@ -131,9 +131,8 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
 def _may_be_repaired(managed: Managed, order: Order, world: World) -> bool:
     """Whether the Secret was written by this very order, and does not stand so any more: then nothing new need be read to bring it back."""
     is_ours = managed.is_synced and managed.status.generation == managed.generation
-    is_asked = managed.reconcile_token != managed.status.handled_reconcile
     live = world.reader.seen(SecretRef(managed.ref.namespace, order.target.name))
-    return is_ours and not is_asked and not difference.is_as_written(managed, order, live, world.controller_class)
+    return is_ours and not managed.is_asked and not difference.is_as_written(managed, order, live, world.controller_class)
 
 
 def open_shelf(source: ProviderObject, world: World) -> None:
@@ -152,7 +151,7 @@ def wanted(order: Order, sources: Sources) -> dict[ObjectRef, tuple[SourceRef, .
 
 def max_age_s(managed: Managed, order: Order) -> float:
     """How old a value may be: a whole interval for repairs, nothing for a request, moments for what is new."""
-    if managed.reconcile_token != managed.status.handled_reconcile:
+    if managed.is_asked:
         return 0.0
     if managed.status.generation != managed.generation or not managed.is_synced:
         return FRESH_S

@@ -34,6 +34,11 @@ class Managed:
         return Owner(Kind.MANAGED_SECRET, self.ref.name, self.uid, api_version=API_VERSION)
 
     @property
+    def is_asked(self) -> bool:
+        """Somebody asked by annotation for a look at the sources, and had no answer yet."""
+        return self.reconcile_token != self.status.handled_reconcile
+
+    @property
     def is_synced(self) -> bool:
         """Something was written and stands, as far as we know."""
         return self.status.target is not None
