@@ -1,6 +1,7 @@
 """Leases that others edit or delete, and work that is under way as a term ends."""
 
 import asyncio
+from dataclasses import replace
 
 from builders import managed, msec, provider, staged
 from flow.test_leading import Replicas, replicated
@@ -65,6 +66,52 @@ async def test_after_the_last_epoch_they_begin_anew(replicas: Replicas) -> None:
     one = replicas.start("a")
     await asyncio.sleep(5)
     assert (one.is_leading, one.epoch) == (True, 1)
+
+
+def _head(seq: int) -> str:
+    return f"{seq}:{seq:064x}"
+
+
+async def _outage(replicas: Replicas) -> None:
+    """So long that the term ends; what another replica would do is done by nobody."""
+    replicas.leases.is_away = True
+    await asyncio.sleep(60)
+    replicas.leases.is_away = False
+    await asyncio.sleep(60)
+
+
+@replicated
+async def test_a_term_that_begins_again_is_held_to_the_end_of_the_trail_that_was_written_in_it(replicas: Replicas) -> None:
+    replicas.leases.record = Lease(audit_head=_head(10), resource_version="x")
+    one, anchors = replicas.start("a"), []
+    one.on_change = lambda begins: anchors.append(one.anchor) if begins else None
+    await asyncio.sleep(1)
+    one.audit_head = lambda: _head(5000)
+    await asyncio.sleep(60)
+    one.audit_head = lambda: ""
+    await _outage(replicas)
+    assert replicas.leases.record.audit_head == _head(5000)
+    one.audit_head = lambda: _head(6000)  # the last rows before the outage, of which the record was never told
+    replicas.leases.is_away = True
+    await _outage(replicas)
+    assert anchors == [_head(10), _head(5000), _head(6000)]
+
+
+@replicated
+async def test_an_end_that_somebody_takes_from_the_record_is_remembered(replicas: Replicas) -> None:
+    replicas.leases.record = Lease(audit_head=_head(10), resource_version="x")
+    one, anchors = replicas.start("a"), []
+    one.audit_head = lambda: _head(5000)
+    one.on_change = lambda begins: anchors.append(one.anchor) if begins else None
+    await asyncio.sleep(1)
+    replicas.leases.is_away = True
+    await asyncio.sleep(60)
+    replicas.leases.record = replace(replicas.leases.record, audit_head=_head(7))
+    await _outage(replicas)
+    replicas.leases.record = None
+    one.resign()
+    await asyncio.sleep(600)
+    assert anchors == [_head(10), _head(5000), _head(5000)]
 
 
 class _SlowLook:

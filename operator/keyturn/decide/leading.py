@@ -7,6 +7,7 @@ from when we first saw this version. No two machines' clocks are ever compared.
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from keyturn.model.audit import Head
 from keyturn.model.lease import Lease, Terms
 
 LONGEST_S = 600.0
@@ -71,6 +72,14 @@ def claimed(seen: Sighting, step: Step, me: str, epoch: int | None, at: str, ter
     """
     kept = replace(seen.lease, holder=me, renewed=at, duration_s=terms.told_s)
     return kept if step is Step.RENEW else replace(kept, acquired=at, transitions=max(kept.transitions, epoch or 0) % LAST_EPOCH + 1)
+
+
+def later_head(one: str, other: str) -> str:
+    """Of two ends of the audit trail, each as a record carries it, the one with more rows."""
+    first, second = Head.parse(one), Head.parse(other)
+    if first is None or second is None:
+        return one if second is None else other
+    return other if second.seq > first.seq else one
 
 
 def released(lease: Lease) -> Lease:

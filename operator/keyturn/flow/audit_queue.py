@@ -13,7 +13,7 @@ from typing import Final
 from keyturn.flow.audit_counts import AuditCounts
 from keyturn.flow.audit_rows import Spool, Trail
 from keyturn.flow.audit_term import NOT_OURS, Actor, Look, OwnTerm, entry_of, nothing
-from keyturn.flow.audit_waiting import Line, Waiting, tell
+from keyturn.flow.audit_waiting import Line, Waiting, odd, tell
 from keyturn.model.audit import AuditEntry, Findings, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Fenced, Invalid, KeyturnError, NotLeading, ProviderError
 from keyturn.ports import Clock
@@ -120,7 +120,7 @@ class AuditQueue:
     async def run(self) -> None:
         """Writes until it is cancelled; what is left then is for `close`."""
         while True:
-            is_trying = self._is_away
+            is_trying, now = self._is_away, self._own.round
             try:
                 if self._is_away or self._trail is None:
                     await self._come_back()
@@ -129,9 +129,10 @@ class AuditQueue:
                 if not self._is_away:
                     await self._write(self._trail)
             except NotLeading as error:
-                self._lose(error)
-            except KeyturnError as error:
-                self._fail(error)
+                if now == self._own.round:  # else it is of a term that was ended in any case
+                    self._lose(error)
+            except Exception as error:  # noqa: BLE001  # whatever lies in the database, nobody changes anything, and it is said
+                self._fail(error if isinstance(error, KeyturnError) else odd(error))
                 if is_trying:
                     await asyncio.sleep(RETRY_S)
 
@@ -156,12 +157,16 @@ class AuditQueue:
     async def _come_back(self) -> None:
         """One try to have a trail that takes entries, with all in it that has to be there before the next one."""
         trail = self._trail = self._trail or await self.open()
+        now = self._own.round
         if self._own.must_begin:
             await self._own.begin(trail, self.look)
         await self._replay(trail)
         if self._own.must_begin:
             await self._own.close_dead(trail)
-        await self._look_after_doubtful(trail)
+        for row in await self._own.closings(trail, self._doubtful):
+            self._put(Waiting(row))
+        if now != self._own.round:
+            return  # another term has an anchor of its own, and is to be begun
         await self._write(trail)
         # One that can only be read is away too.
         head = await trail.append((), self._own.as_of(self.head))
@@ -183,7 +188,7 @@ class AuditQueue:
             tell(group, error)
             self._line.give_back(group)
             raise
-        except (KeyturnError, asyncio.CancelledError):
+        except BaseException:
             # Whether the answer was lost or the rows: it is looked up before anything else is written.
             self._line.give_back(group, is_sent=True)
             raise
@@ -197,7 +202,7 @@ class AuditQueue:
 
     async def _commit(self, trail: Trail, group: Sequence[Waiting]) -> None:
         """Writes a group; halves it where one of its rows can never be written, until that one is alone."""
-        before = self.head
+        before, now = self.head, self._own.round
         term = self._own.now(before) if any(each.is_awaited for each in group) else None
         try:
             head = await trail.append([each.row for each in group], term) if group else before
@@ -210,26 +215,18 @@ class AuditQueue:
             await self._commit(trail, group[:half])
             return await self._commit(trail, group[half:])
         self.head = self.head if self._is_away else head
-        return self._acknowledge(group, before)
+        return self._acknowledge(group, before, is_ours=now == self._own.round)
 
-    def _acknowledge(self, group: Sequence[Waiting], before: Head | None) -> None:
+    def _acknowledge(self, group: Sequence[Waiting], before: Head | None, *, is_ours: bool = True) -> None:
         for each in group:
             self._own.note_settled(each.row.settles)
             if not each.is_awaited:
                 continue
             self._own.note_intent(each.row.event, before)
+            if not is_ours:  # our term ended while it was written
+                tell([each], NotLeading(NOT_OURS))
             if not each.acknowledge():
                 self._put(Waiting(self._own.actor.called_off(each.row)))
-
-    async def _look_after_doubtful(self, trail: Trail) -> None:
-        """Intents whose writing had no answer: nothing was done after them, which is said of those that arrived."""
-        known = await trail.known(list(self._doubtful)) if self._doubtful else ()
-        for event, entry in self._doubtful.items():
-            if event in known:
-                self._put(Waiting(self._own.actor.row(entry, event, Outcome.FAILURE, AuditUnavailable.reason)))
-            else:
-                self._own.note_settled(event)
-        self._doubtful.clear()
 
     @property
     def _spools(self) -> bool:

@@ -1,15 +1,19 @@
 """What whoever acts alone owes the audit trail in each of its terms: before the first effect, and to whoever comes after."""
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyturn.decide.auditrow import texts_of
 from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome, Term
 from keyturn.model.errors import AuditUnavailable, NotLeading
 from keyturn.ports import Clock
+
+log = logging.getLogger("keyturn.audit")
 
 NOT_OURS: Final = "another replica leads, or may do so in a moment"
 
@@ -77,9 +81,11 @@ class OwnTerm:
     actor: Actor
     must_begin: bool = False
     _term: Term | None = None
+    round: int = 0
+    """Of beginnings and ends: what was found out in a former one says nothing of the present one."""
     _anchor: Head | None = None
-    _round: int = 0
     _floors: dict[str, int] = field(default_factory=dict)
+    _odd: set[str] = field(default_factory=set)
 
     @property
     def is_ours(self) -> bool:
@@ -94,17 +100,21 @@ class OwnTerm:
     def expect(self, anchor: str) -> None:
         """It is for us to act from now on, once `begin` was there."""
         self._anchor, self._term, self.must_begin = Head.parse(anchor), None, True
-        self._round += 1
+        self.round += 1
 
     def end(self) -> None:
         """It is for us no more."""
         self._term, self.must_begin = None, False
-        self._round += 1
+        self.round += 1
 
     async def begin(self, trail: Trail, look: Look) -> None:
-        """Takes the office in the trail. Raises `AuditUnavailable` where rows of the trail are lost."""
+        """Takes the office in the trail, unless our term ends meanwhile. Raises `AuditUnavailable` where rows of the trail are lost."""
+        now = self.round
         lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each)]
-        if lost := [*lost, *await look()]:
+        lost += await look()
+        if now != self.round:
+            return  # another one may have begun, which has an anchor of its own
+        if lost:
             last = max(each.seq for each in lost)
             raise AuditUnavailable(
                 f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
@@ -112,21 +122,48 @@ class OwnTerm:
                 f" {' '.join(f'--anchor {each}' for each in lost)}"
             )
         if self._term is None:
-            now = self._round
             begun = await trail.begin(self.actor.office, self.actor.name, self.actor.clock.now())
-            if now == self._round:  # else it ended, or another one began, meanwhile
+            if now == self.round:  # else it ended, or another one began, meanwhile
                 self._term = begun
 
     async def close_dead(self, trail: Trail) -> None:
         """Whoever made an intent and ended before it settled it left nobody who knows. Once `begin` was there nobody makes new ones."""
-        if self._term is None:
+        if (term := self._term) is None:
             return
-        now, after = self._round, self._term.settled_to
-        while dead := [row for row in await trail.open_intents(self.actor.office_mark, after) if not row.event.startswith(self.actor.mark)]:
-            ended = (Outcome.UNKNOWN, "ProcessEnded")
-            await trail.append([self.actor.row(entry_of(row), row.event, *ended) for row in dead])
-        if now == self._round:
+        now = self.round
+        while dead := self._closable(await trail.open_intents(self.actor.office_mark, term.settled_to)):
+            if now != self.round:
+                return
+            await trail.append(dead, term)
+        if now == self.round:
             self.must_begin = False
+
+    def _closable(self, found: Sequence[AuditRow]) -> Sequence[AuditRow]:
+        """Settlements of those that were made before us. Whoever has the database may have put others there, which nothing can settle."""
+        dead = [row for row in found if not row.event.startswith(self.actor.mark)]
+        made = [(row, settlement(self.actor, row)) for row in dead]
+        odd = {row.event for row, closing in made if closing is None} - self._odd
+        if odd:
+            self._odd |= odd
+            log.error(
+                "the audit trail has %d open intents that are not as an operator writes them, and are left as they are; the first is %s;"
+                " see keyturn audit verify",
+                len(odd),
+                ascii(min(odd))[:100],
+            )
+        return [closing for _, closing in made if closing is not None]
+
+    async def closings(self, trail: Trail, doubtful: dict[str, AuditEntry]) -> Sequence[AuditRow]:
+        """Of intents whose writing had no answer: nothing was done after them, which is said of those that arrived. Takes them out."""
+        asked, made = dict(doubtful), []
+        known = await trail.known(list(asked)) if asked else ()
+        for event, entry in asked.items():
+            del doubtful[event]
+            if event in known:
+                made.append(self.actor.row(entry, event, Outcome.FAILURE, AuditUnavailable.reason))
+            else:
+                self.note_settled(event)
+        return made
 
     def note_intent(self, event: str, head: Head | None) -> None:
         """It is, or may be, in the trail, behind this end."""
@@ -138,8 +175,10 @@ class OwnTerm:
         self._floors.pop(event, None)
 
     def now(self, head: Head | None) -> Term | None:
-        """As `as_of`, for whoever is about to act. Raises `NotLeading`."""
+        """As `as_of`, for whoever is about to act: whoever has an office, in a term that is proven. Raises `NotLeading`."""
         self.check()
+        if self.actor.office and self._term is None:
+            raise NotLeading(NOT_OURS)
         return self.as_of(head)
 
     def as_of(self, head: Head | None) -> Term | None:
@@ -149,6 +188,15 @@ class OwnTerm:
         # The floors only grow, so that the first is the lowest.
         settled_to = next(iter(self._floors.values()), head.seq if head is not None else 0)
         return Term(self._term.office, self._term.epoch, settled_to)
+
+
+def settlement(actor: Actor, dead: AuditRow) -> AuditRow | None:
+    """Says that whoever made it ended before it was settled; None where no row can settle it, as none of ours is."""
+    made = actor.row(entry_of(dead), dead.event, Outcome.UNKNOWN, "ProcessEnded")
+    try:
+        return made if texts_of(made)["settles"] == dead.event else None
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return None  # its keys or details are no texts
 
 
 def entry_of(row: AuditRow) -> AuditEntry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn.model.audit import AuditRow
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import AuditUnavailable, KeyturnError
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +82,11 @@ class Line:
             self.is_wanted.set()
         else:
             self.is_wanted.clear()
+
+
+def odd(error: Exception) -> AuditUnavailable:
+    """Of something that no database of ours gives."""
+    return AuditUnavailable(f"the audit trail's database holds what no operator wrote there ({type(error).__name__}): keyturn audit verify")
 
 
 def tell(group: Iterable[Waiting], error: KeyturnError) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from keyturn.decide.leading import Sighting, Step, claimed, dies_in_s, is_ours, next_step, released, sight
+from keyturn.decide.leading import Sighting, Step, claimed, dies_in_s, is_ours, later_head, next_step, released, sight
 from keyturn.flow.workqueue import Lane
 from keyturn.flow.world import World
 from keyturn.model.errors import ClusterConflict, ClusterError, NotLeading, ObjectGone, Rejected
@@ -140,10 +140,13 @@ class Leading:
             self._stand_by(seen.lease.holder)
             return max(SOON_S, min(self.terms.retry_s, dies_in_s(seen, self.monotonic(), self.terms)))
         wanted = claimed(seen, step, self.me, self._epoch, timestamp(self.clock.now()), self.terms)
+        known, own = wanted.audit_head, self.audit_head()
         if step is Step.ACQUIRE:
-            self.anchor = seen.lease.audit_head
-        else:
-            wanted = replace(wanted, audit_head=self.audit_head() or wanted.audit_head)
+            self.anchor = known or own
+        elif not self._is_at_work:
+            # It begins again: what was written since it began first must be there too, whoever of us remembers it.
+            self.anchor = later_head(known, own) or self.anchor
+        wanted = replace(wanted, audit_head=(own or known) if self._is_at_work else self.anchor)
         # Noted before the answer: a claim whose answer is lost is ours all the same.
         self._epoch, sent = wanted.transitions, self.monotonic()
         written = await self.leases.write(wanted)
