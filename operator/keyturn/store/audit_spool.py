@@ -9,13 +9,13 @@ What is on the disk to its end counts. A last row that is cut off was acknowledg
 """
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -28,6 +28,7 @@ from keyturn.model.errors import AuditUnavailable
 from keyturn.model.keys import MasterKeys
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.cipher import ITERATIONS, MOST_ITERATIONS, SALT_BYTES, Keyring, Purpose, derive
+from keyturn.store.spool_file import finished, is_in_place, taken
 
 LARGEST: Final = 64 << 20
 """Bytes of the file; some hundred thousand rows."""
@@ -73,7 +74,7 @@ class AuditSpool:
             if self._seal is not None:
                 return
             try:
-                found = await asyncio.to_thread(self._take)
+                found = await finished(self._take)
                 if not await self._unlocked(found):
                     if len(found) > _HEADER:
                         raise AuditUnavailable(
@@ -81,7 +82,7 @@ class AuditSpool:
                             " SECRET_KEY_PREVIOUS, or move the file away, and these rows are lost"
                         )
                     await self._make()
-                await asyncio.to_thread(self._scan, found)
+                await finished(self._scan, found)
             except AuditUnavailable:
                 self._seal = None
                 raise
@@ -92,9 +93,18 @@ class AuditSpool:
     async def append(self, rows: Sequence[AuditRow]) -> None:
         """Adds these, or none; they are on the disk then. Raises `AuditUnavailable`."""
         await self.open()
+        if not self._places and not await finished(self._is_in_place):
+            await self.close()
+            await self.open()
         async with self._turn:
+            before = len(self._places)
             try:
-                await asyncio.to_thread(self._write, [json.dumps(dict(texts_of(row))).encode() for row in rows])
+                await finished(self._write, [json.dumps(dict(texts_of(row))).encode() for row in rows])
+            except asyncio.CancelledError:
+                # Whoever is called off takes it that none of them is there, and adds them again.
+                with suppress(OSError):
+                    await finished(self._take_back, len(self._places) - before)
+                raise
             except OSError as error:
                 raise self._told(error) from None
 
@@ -102,7 +112,7 @@ class AuditSpool:
         """The oldest of them. Raises `AuditUnavailable`."""
         async with self._turn:
             try:
-                return await asyncio.to_thread(self._read, most)
+                return await finished(self._read, most)
             except OSError as error:
                 raise self._told(error) from None
 
@@ -114,32 +124,23 @@ class AuditSpool:
             if self._places:
                 return
             try:
-                await asyncio.to_thread(self._cut, _HEADER)
+                await finished(self._empty)
             except OSError as error:
                 raise self._told(error) from None
-            self._number = 0
 
     async def close(self) -> None:
         """Another process may write it; may be called twice."""
-        if self._file is not None:
-            self._file.close()
-        self._file = self._seal = None
+        async with self._turn:
+            if self._file is not None:
+                self._file.close()
+            self._file = self._seal = None
 
     # -- in a thread ------------------------------------------------------------------------------------------------------------
 
     def _take(self) -> bytes:
         """All that is in the file, which is ours alone from now on."""
         if self._file is None:
-            # Open for as long as we live, for its lock.
-            file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise AuditUnavailable(
-                    f"another process writes {self._path}: give each operator a folder of its own by --audit-spool"
-                ) from None
-            self._file = file
+            self._file = taken(self._path, max(self._largest, LARGEST))
         self._file.seek(0)
         return self._file.read()
 
@@ -166,6 +167,11 @@ class AuditSpool:
         return len(sealed) >= _CHECK and any(self._opened(sealed, self._number + ahead) is not None for ahead in range(1, _AHEAD))
 
     def _write(self, rows: Sequence[bytes]) -> None:
+        if not self._is_in_place():
+            raise AuditUnavailable(
+                f"{self._path} was removed or replaced while rows of the audit trail were in it: put it back. Nothing is changed before,"
+                " or until the database is back and takes them"
+            )
         made, places, at = bytearray(), [], self._end
         for number, row in enumerate(rows, self._number):
             sealed = self._sealed(row, number)
@@ -199,6 +205,20 @@ class AuditSpool:
             written = os.pwrite(self._descriptor, content, at)
             content, at = content[written:], at + written
         os.fsync(self._descriptor)
+
+    def _take_back(self, count: int) -> None:
+        if count:
+            self._cut(self._places[-count][0] - _LENGTH)
+            self._number -= count
+            for _ in range(count):
+                self._places.pop()
+
+    def _empty(self) -> None:
+        self._cut(_HEADER)
+        self._number = 0
+
+    def _is_in_place(self) -> bool:
+        return self._file is not None and is_in_place(self._file, self._path)
 
     def _cut(self, at: int) -> None:
         os.ftruncate(self._descriptor, at)
