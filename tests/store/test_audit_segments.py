@@ -12,7 +12,7 @@ import pytest
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head, Outcome
 from keyturn.model.errors import KeyturnError, ProviderError
-from keyturn.model.note import VerifierKey
+from keyturn.model.note import UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_file import FileRefused
@@ -60,7 +60,10 @@ async def moved(place: Place, url: str, folder: Path, wish: Wish, most: int = MO
 async def found(place: Place, folder: Path | None = None, known: tuple[VerifierKey, ...] | None = None, anchor: Head | None = None) -> str:
     """What is wrong with the whole of it."""
     signers = known if known is not None else (SIGNING.verifier,)
-    proof = await prove(trail(place), place.database(), Walk(lambda _: KEY, anchor=anchor), signers, folder=folder)
+    try:
+        proof = await prove(trail(place), place.database(), Walk(lambda _: KEY, anchor=anchor), signers, folder=folder)
+    except UnknownSigner as unknown:
+        return str(unknown)
     return proof.problem
 
 
@@ -195,7 +198,10 @@ BY_SQL: Mapping[str, tuple[str, str]] = {
     "a count": ("UPDATE {} SET count = 4 WHERE first = 1", "row 1: the segment that begins with it is not as it was written: its columns"),
     "a name": ("UPDATE {} SET name = '../x' WHERE first = 1", "row 1: the segment that begins with it is not as it was written"),
     "a note": ("UPDATE {} SET note = 'x' WHERE first = 6", "row 6: the segment that begins with it is not as it was written"),
-    "a signature": ("UPDATE {} SET note = replace(note, '+', '/') WHERE first = 6", "row 6: "),
+    "a signature": (
+        "UPDATE {} SET note = substr(note, 1, length(note) - 20) || 'AAAA' || substr(note, length(note) - 15) WHERE first = 6",
+        "row 6: the segment that begins with it is not as it was written",
+    ),
     "nothing": ("UPDATE {} SET last = 9 WHERE first = 6", "row 6: the segment that begins with it"),
 }
 

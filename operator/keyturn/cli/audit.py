@@ -1,10 +1,10 @@
 """``keyturn audit``: the trail in the database that DATABASE_URL names, followed row by row, or asked for what somebody did."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +14,13 @@ from keyturn.cli.audit_prune import prune
 from keyturn.cli.audit_query import query
 from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
+from keyturn.cli.trail import about_actor, actor
 from keyturn.model.audit import ACCEPTED, AuditRow, Head, Outcome
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
+
+if TYPE_CHECKING:
+    from keyturn.model.segment import Segment
+    from keyturn.store.audit import AuditTrail
 
 
 @click.group()
@@ -39,36 +44,60 @@ audit.add_command(query)
     multiple=True,
     help="An end that the trail lacks, as the operator tells it; may be given again.",
 )
-def acknowledge_loss(*, anchors: tuple[Head, ...]) -> None:
+@click.option("--note", default="", help="Why, such as the number of a ticket: it is recorded with it.")
+def acknowledge_loss(*, anchors: tuple[Head, ...], note: str) -> None:
     """Accept that rows of the audit trail are lost, as after a restore of an older backup, or with another database.
 
     That is recorded in the trail itself, with who did it; the operator goes on after it.
     """
     need("database", "keyturn audit")
-    for line in asyncio.run(_acknowledge(anchors)):
+    for line in asyncio.run(_acknowledge(anchors, note.strip())):
         click.echo(line)
 
 
-async def _acknowledge(anchors: Sequence[Head]) -> Sequence[str]:
+async def _acknowledge(anchors: Sequence[Head], note: str) -> Sequence[str]:
     from keyturn.store.audit import trail_of
+    from keyturn.store.audit_segments import segments_of
 
     async with opened_trail() as (database, _):
         if (holder := await given_keys(database)) is None:
             raise KeysRefused(
                 f"whoever has the database alone could accept its loss: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
             )
-        trail = trail_of(holder)
-        head, told = await trail.head(), []
-        for anchor in anchors:
-            if await trail.holds(anchor):
-                told.append(f"nothing is lost: the trail holds {anchor}, or that was accepted before")
-                continue
-            row = _loss(anchor, {"rows": f"{head.seq + 1} to {anchor.seq}"})
-            seq = (await trail.append([row])).seq
-            told.append(f"recorded as row {seq}: what was written up to row {anchor.seq} after row {head.seq} is lost")
+        trail, moved = trail_of(holder), await segments_of(database)
+        known = {anchor: await _known(trail, moved, anchor) for anchor in anchors}
+        told = [f"nothing is lost: {why}" for why in known.values() if why]
+        head = await trail.head()
+        for anchor in (each for each, why in known.items() if not why):
+            is_beyond = anchor.seq > head.seq
+            rows = f"{head.seq + 1} to {anchor.seq}" if is_beyond else f"up to {anchor.seq}, where another row is now"
+            seq = (await trail.append([_loss(anchor, {"rows": rows, **about_actor(), **({"note": note} if note else {})})])).seq
+            lost = (
+                f"what was written up to row {anchor.seq} after row {head.seq}" if is_beyond else f"row {anchor}, where another one is now,"
+            )
+            told.append(f"recorded as row {seq}: {lost} is lost")
     return told
 
 
+async def _known(trail: "AuditTrail", moved: Sequence["Segment"], anchor: Head) -> str:
+    """Why this end is not lost; '' where it is. Raises `RowsElsewhere` where that is known by a file alone."""
+    from keyturn.store.audit_segments import RowsElsewhere
+
+    if await trail.has(anchor):
+        return f"the trail holds {anchor}"
+    if any(row.target == str(anchor) for row in await trail.losses()):
+        return f"that {anchor} is lost was accepted before"
+    for each in moved:
+        if each.end == anchor:
+            return f"{anchor} is the end of {each.name}, which was moved out of the database"
+        if each.first <= anchor.seq < each.last:
+            raise RowsElsewhere(
+                f"nothing is recorded: row {anchor.seq} was moved into {each.name}, and its hash is known there alone; look whether it is"
+                f" the one: keyturn audit verify --segments FOLDER --anchor {anchor}"
+            )
+    return ""
+
+
 def _loss(anchor: Head, details: Mapping[str, str]) -> AuditRow:
-    event, who = secrets.token_hex(8), f"user/{os.getuid()}"
-    return AuditRow(event, datetime.now(UTC), who, ACCEPTED, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)
+    event, now = secrets.token_hex(8), datetime.now(UTC)
+    return AuditRow(event, now, actor(), ACCEPTED, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)

@@ -1,7 +1,6 @@
 """``keyturn audit export``: rows of the trail in a file, which can be looked at where there is no database."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,6 @@ import click
 from keyturn.cli.audit_door import Time, given_keys, opened_trail
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
-from keyturn.model.audit import Head
 from keyturn.model.errors import KeyturnError
 
 FILE: Final = click.Path(dir_okay=False, exists=True, path_type=Path)
@@ -55,19 +53,3 @@ async def _export(path: Path, first: int, last: int | None, since: datetime | No
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, at=begin)
         await write(database, walk, end, path, form)
     return f"{path} has rows {begin.seq + 1} to {walk.at.seq}; the end is {walk.at}"
-
-
-def told_of_file(path: Path, anchor: Head | None) -> str:
-    """What there is to say of an exported file whose rows are as they were written. Raises `TrailBroken` and `FileRefused`."""
-    from keyturn.store.audit_file import TrailBroken, followed_file
-
-    walk = Walk(lambda _: None, anchor=anchor)
-    begin, problem = followed_file(path, walk)
-    if problem := problem or walk.end():
-        raise TrailBroken(f"{path} is not as it was written: {problem}")
-    lines: Sequence[str] = (
-        f"rows {begin.seq + 1} to {walk.at.seq} hang together as they were written; the end is {walk.at}",
-        *([f"they follow {begin}, which is not in the file"] if begin.seq else []),
-        *(["seals were not checked: that takes the database and the master keys"] if walk.unchecked else []),
-    )
-    return "\n".join(lines)

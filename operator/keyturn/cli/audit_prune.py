@@ -13,6 +13,7 @@ from keyturn.cli.audit_door import Time, database_url, given_keys, opened_trail
 from keyturn.cli.db import OWNER_URL, NotTheOwner
 from keyturn.cli.needs import need
 from keyturn.cli.run import Duration
+from keyturn.cli.trail import about_actor, actor
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.sensitive import Sensitive
 
@@ -56,7 +57,8 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
     from keyturn.store.audit_keys import take_audit_keys
     from keyturn.store.audit_prune import Pruning
 
-    if (signing := take_audit_keys().signing) is None:
+    given = take_audit_keys()
+    if (signing := given.signing) is None:
         raise NoSigningKey("set AUDIT_SIGNING_KEY: what the database remembers of each file is signed")
     owner = Sensitive.of(os.environ.get(OWNER_URL, "").strip())
     async with opened_trail(owner or database_url()) as (database, _):
@@ -66,8 +68,10 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
             lambda key_id: seal_key(holder, key_id) if holder else None,
             lambda: (holder.ring.active, seal_key(holder, holder.ring.active)) if holder else ("", None),
             signing,
-            f"user/{os.getuid()}",
+            actor(),
             folder,
+            known=given.known,
+            about=about_actor(),
         )
         try:
             moved = await pruning.run(wish, now)

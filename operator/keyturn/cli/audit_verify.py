@@ -1,36 +1,29 @@
 """``keyturn audit verify`` and ``keyturn audit key``: whether the trail is as it was written, and by which key that is told."""
 
 import asyncio
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.audit_door import Anchor, database_url, given_keys, opened_trail, processors, progress
-from keyturn.cli.audit_export import FILE, told_of_file
+from keyturn.cli.audit_evidence import ASK, CAME_ALONG, NoAuditKey, kept_notes, known_keys
+from keyturn.cli.audit_export import FILE
 from keyturn.cli.audit_prune import FOLDER, told_of_segments
+from keyturn.cli.audit_verify_file import told_of_file
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered
-from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.note import VerifierKey
-from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
     from keyturn.store.proof import Proof
 
-_ASK: str = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath='{.data.vkey}'"
-
 _BARE: str = "by a command without the master keys, or by somebody who has the database"
 _NAMED: int = 5
-
-
-class NoAuditKey(KeyturnError):
-    """It was not said by which key checkpoints are to be looked at."""
 
 
 @click.command()
@@ -63,7 +56,10 @@ def verify(
     """
     need("database", "keyturn audit")
     if file is not None:
-        click.echo(told_of_file(file, anchor))
+        if folder is not None:
+            message = "--segments goes with a database; a file of it is followed alone with --file"
+            raise click.UsageError(message)
+        click.echo(told_of_file(file, anchor, keys, kept))
         return
     for line in asyncio.run(_verify(anchor, keys, kept, jobs, folder)):
         click.echo(line)
@@ -77,7 +73,7 @@ def key() -> None:
 
     signing = take_audit_keys().signing
     if signing is None:
-        raise NoAuditKey(f"set AUDIT_SIGNING_KEY; the public half of a key that the operator made for itself: {_ASK}")
+        raise NoAuditKey(f"set AUDIT_SIGNING_KEY; the public half of a key that the operator made for itself: {ASK}")
     click.echo(str(signing.verifier))
 
 
@@ -86,8 +82,8 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
     from keyturn.store.audit_walk import Pace
     from keyturn.store.proof import prove
 
-    notes, brought = _notes(kept)
-    known = _known(keys)
+    notes, brought = kept_notes(kept)
+    known = known_keys(keys)
     async with opened_trail() as (database, trail):
         holder = await given_keys(database)
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
@@ -101,53 +97,20 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
     return [*told[:1], *moved, *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
 
 
-def _known(given: Sequence[str]) -> Sequence[VerifierKey]:
-    from keyturn.store.audit_keys import take_audit_keys
-    from keyturn.store.signing import verifiers
-
-    found: list[VerifierKey] = []
-    for each in given:
-        path = Path(each)
-        text = path.read_bytes() if "\n" not in each and path.is_file() else each.encode()
-        found += verifiers(Sensitive(text), f"--key {path.name}" if text != each.encode() else "--key")
-    return found or take_audit_keys().public
-
-
-def _notes(kept: Sequence[Path]) -> tuple[Mapping[str, str], Sequence[VerifierKey]]:
-    """Checkpoints by their files, and the keys that came along in a ConfigMap."""
-    notes, brought = {}, []
-    for path in kept:
-        text = path.read_text("utf-8", "replace")
-        if text.lstrip().startswith("{"):
-            data = _data(text, path.name)
-            text = str(data.get("note", ""))
-            brought.append(VerifierKey.parse(str(data.get("vkey", "")), f"vkey in {path.name}"))
-        notes[path.name] = text
-    return notes, brought
-
-
-def _data(text: str, name: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    data = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(data, dict):
-        raise NoAuditKey(f"{name} is neither a checkpoint nor the ConfigMap keyturn-audit-head in JSON")
-    return data
-
-
 def _signed(proof: "Proof", known: Sequence[VerifierKey], brought: Sequence[VerifierKey]) -> Iterator[str]:
     if known or brought:
         yield f"signed to row {proof.walk.signed_to}, by {', '.join(str(key) for key in known or brought)}"
     else:
-        yield f"signatures were not checked: give the public key with --key; {_ASK}"
+        yield f"signatures were not checked: give the public key with --key; {ASK}"
     if brought and not known:
-        yield "that key came with the checkpoint itself: it proves only as much as the file; compare it with the one that you know"
+        yield CAME_ALONG
     for name, count in proof.series.unknown.items() if known or brought else ():
         yield f"{count} checkpoints are signed by {name}, which is not at hand, and so by nobody: give it with --key if it is yours"
     for each in proof.lost:
         yield f"rows up to {each.checkpoint.head.seq} of a checkpoint from elsewhere are lost, and that was accepted"
+    anchor = proof.walk.anchor
+    if anchor is not None and proof.walk.lacks(anchor):
+        yield f"row {anchor.seq} of the anchor is lost, and that was accepted in row {proof.walk.accepted}"
 
 
 def _stretches(bare: Sequence[tuple[int, int]]) -> str:

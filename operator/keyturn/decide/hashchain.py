@@ -101,6 +101,7 @@ class Walk:
     losses: list[tuple[int, AuditRow]] = field(default_factory=list)
     """Rows by which somebody accepted a loss, with their numbers."""
     _missed: list[Pin] = field(default_factory=list)
+    _is_astray: bool = False
     _covered: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,8 +113,8 @@ class Walk:
 
     def end(self) -> Break | None:
         """What is wrong with the end of what was followed."""
-        if self.anchor is not None and self.at.seq < self.anchor.seq:
-            return Break(self.at.seq + 1, f"is missing, with all up to row {self.anchor.seq} that the anchor knows")
+        if self.anchor is not None and self.lacks(self.anchor) and not self.accepted:
+            return self._unanchored(self.anchor)
         beyond = [pin for seq, pins in self.pins.items() if seq > self.at.seq for pin in pins]
         for pin in sorted((*self._missed, *beyond), key=lambda pin: pin.head.seq):
             if not self.is_accepted(pin):
@@ -125,14 +126,10 @@ class Walk:
         """All stretches so far that no seal is over, the newest included."""
         return (*self.unsealed, (self._covered + 1, self.at.seq)) if self._covered < self.at.seq else tuple(self.unsealed)
 
-    def skip(self, to: Head) -> Break | None:
-        """Goes on at an end whose rows are elsewhere; what is wrong with it."""
+    def skip(self, to: Head) -> None:
+        """Goes on at an end whose rows are elsewhere."""
         self.at, self._covered = to, to.seq
-        if self.anchor is not None and self.anchor.seq == to.seq and self.anchor != to:
-            return Break(to.seq, "it is not the one that the anchor was taken of: the chain was made anew")
-        if to.seq in self.pins:
-            self._look_at_pins(to.seq)
-        return None
+        self._look_at_ends(to.seq)
 
     def wanted(self, after: int, to: int) -> frozenset[int]:
         """Numbers of rows of this stretch that `join` has to be told of, beside those under a seal and losses that were accepted."""
@@ -153,12 +150,41 @@ class Walk:
         if stretch.problem is not None:
             yield stretch.problem
 
+    def lacks(self, end: Pin | Head) -> bool:
+        """Whether its row is not on the way that was followed, or is another one there."""
+        if isinstance(end, Pin):
+            return end.head.seq > self.at.seq or end in self._missed
+        return end.seq > self.at.seq or (end == self.anchor and self._is_astray)
+
+    @property
+    def accepted(self) -> int:
+        """The number of the signed row by which somebody accepted that the anchor's is lost, alone or with later ones; 0 for none.
+
+        An anchor has no time. So of later ones that count alone where the row that took its place is signed itself.
+        """
+        return self._accepting(self.signed_to)
+
+    def _accepting(self, to: int) -> int:
+        lost = self.anchor or START
+        for seq, row in self.losses:
+            end = Head.parse(row.target)
+            if end and seq <= to and (end == lost or seq <= lost.seq <= min(end.seq, self.signed_to)):
+                return seq
+        return 0
+
     def is_accepted(self, pin: Pin) -> bool:
         """Whether somebody accepted after it was signed that rows up to there are lost.
 
         Only what was signed itself counts of that: else whoever has the database could write it.
         """
         return any(covers(row, pin.head, pin.at) for seq, row in self.losses if seq <= self.signed_to)
+
+    def _unanchored(self, anchor: Head) -> Break:
+        seq = self._accepting(self.at.seq)
+        unsigned = f"; row {seq} says that somebody accepted that, which counts where a checkpoint is signed of it" if seq else ""
+        if anchor.seq > self.at.seq:
+            return Break(self.at.seq + 1, f"is missing, with all up to row {anchor.seq} that the anchor knows{unsigned}")
+        return Break(anchor.seq, f"it is not the one that the anchor was taken of: the chain was made anew{unsigned}")
 
     def _missing(self, pin: Pin) -> Break:
         if pin.head.seq > self.at.seq:
@@ -178,19 +204,18 @@ class Walk:
 
     def _arrived(self, found: Chained) -> Iterator[Break]:
         """What the row that was come to says about all up to it."""
-        if self.anchor is not None and self.anchor.seq == found.seq and self.anchor != self.at:
-            yield Break(found.seq, "it is not the one that the anchor was taken of: the chain was made anew")
         if found.seal is not None and (problem := self._look_at_seal(found)):
             yield problem
-        if found.seq in self.pins:
-            self._look_at_pins(found.seq)
+        self._look_at_ends(found.seq)
         if found.texts["action"] == ACCEPTED:
             self.losses.append((found.seq, row_of(found.texts)))
 
-    def _look_at_pins(self, seq: int) -> None:
-        missed = [pin for pin in self.pins[seq] if pin.head != self.at]
+    def _look_at_ends(self, seq: int) -> None:
+        self._is_astray = self._is_astray or (self.anchor is not None and self.anchor.seq == seq and self.anchor != self.at)
+        pins = self.pins.get(seq, ())
+        missed = [pin for pin in pins if pin.head != self.at]
         self._missed += missed
-        if len(missed) < len(self.pins[seq]):
+        if len(missed) < len(pins):
             self.signed_to = seq
 
     def _look_at_seal(self, found: Chained) -> Break | None:

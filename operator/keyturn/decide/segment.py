@@ -16,7 +16,7 @@ from typing import Final
 from keyturn.decide.hashchain import START, Break
 from keyturn.decide.note import split
 from keyturn.model.audit import Head
-from keyturn.model.note import NoteRefused
+from keyturn.model.note import NoteRefused, UnknownSigner
 from keyturn.model.segment import Segment
 
 ORIGIN: Final = "keyturn.dev/audit-segment"
@@ -52,12 +52,15 @@ class Shelf:
     found: list[Segment] = field(default_factory=list)
 
     def follow(self, segments: Iterable[Segment]) -> Break | None:
-        """What is wrong with the first that is not as it was written."""
+        """What is wrong with the first that is not as it was written. Raises `UnknownSigner` at one that another key signed."""
         for each in segments:
             if each.first != self.at.seq + 1:
                 return Break(self.at.seq + 1, f"is missing: the next segment is that of row {each.first}")
             try:
                 self._take(each)
+            except UnknownSigner as unknown:
+                what = f"what the database remembers of rows {each.first} to {each.last} in {each.name} proves nothing"
+                raise UnknownSigner(f"{what}: {unknown}; give that key with --key too, if it is yours") from None
             except NoteRefused as problem:
                 return Break(each.first, f"the segment that begins with it is not as it was written: {problem}")
         return None

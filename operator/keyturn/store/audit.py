@@ -99,12 +99,16 @@ class AuditTrail:
 
         What was moved into a file it has too, as its segment says: what that says is looked at by `prove`.
         """
-        if await self.find(log.c.seq == anchor.seq, log.c.hash == anchor.hash, most=1):
+        if await self.has(anchor):
             return True
         moved = await segments_of(self._database)
         if any(each.first <= anchor.seq < each.last or each.end == anchor for each in moved):
             return True
         return any(row.target == str(anchor) for row in await self.losses())
+
+    async def has(self, anchor: Head) -> bool:
+        """Whether the row that this is an end of stands in the table. Raises `ProviderError`."""
+        return bool(await self.find(log.c.seq == anchor.seq, log.c.hash == anchor.hash, most=1))
 
     async def losses(self, signed_to: int = 0) -> Sequence[AuditRow]:
         """Rows by which somebody accepted a loss, who had a master key: whoever has the database alone could write such a row.

@@ -9,9 +9,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from keyturn.decide.hashchain import Seal, Walk
 from keyturn.decide.segment import Shelf, name_of, text_of
 from keyturn.model.audit import AuditRow, Head, Outcome
 from keyturn.model.errors import AccessDenied, KeyturnError
+from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
 from keyturn.store.audit_file import FileRefused, TrailBroken, export, followed_file, sync
@@ -32,7 +33,7 @@ from keyturn.store.audit_segments import digest_of, segments_of
 from keyturn.store.audit_tables import log, segments
 from keyturn.store.checkpoints import newest_of
 from keyturn.store.engine import Database
-from keyturn.store.signing import SigningKey
+from keyturn.store.signing import SigningKey, check
 
 PRUNED: Final = "audit.prune"
 """The action of the row that says which rows were moved, and by whom."""
@@ -58,7 +59,8 @@ class Wish:
 class Pruning:
     """Use `run`. ``seal`` has the keys by which rows are followed, ``seal_key`` makes the seals of rows; ``signing`` signs segments.
 
-    ``told`` hears of each step that is done.
+    ``known`` are public keys that count as ours beside its own, as after a change of keys; ``about``
+    is what else is known of ``who``; ``told`` hears of each step that is done.
     """
 
     database: Database
@@ -69,10 +71,13 @@ class Pruning:
     folder: Path
     most: int = MOST
     told: Callable[[str], None] = lambda _: None
+    known: Sequence[VerifierKey] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, wish: Wish, now: datetime) -> Sequence[Segment]:
         """Moves all segments that may go. Raises `PruneRefused`, `TrailBroken`, `FileRefused` and `ProviderError`."""
         moved = []
+        await self._know_the_key()
         with _alone(self.folder):
             if not self.database.is_sqlite:
                 async with self.database.writing() as connection:
@@ -84,6 +89,22 @@ class Pruning:
                 begin, last, partition = found
                 moved.append(await self._move(begin, last, partition, now))
         return moved
+
+    async def _know_the_key(self) -> None:
+        """What is signed here stays: by a key that signed nothing of the trail so far, `verify` could never follow it again."""
+        newest, moved = await newest_of(self.database), await segments_of(self.database)
+        if newest is None and not moved:
+            return
+        note, what = (newest.note, f"checkpoint, of row {newest.seq}") if newest else (moved[-1].note, f"segment, to row {moved[-1].last}")
+        try:
+            check(note, (self.signing.verifier, *self.known))
+        except UnknownSigner as unknown:
+            raise PruneRefused(
+                f"AUDIT_SIGNING_KEY is not the key of the newest {what}: {unknown}; give that one (docs/audit.md says how to get the one"
+                " that the operator made), or after a change of keys the old one's public key as AUDIT_SIGNING_KEY_PREVIOUS"
+            ) from None
+        except NoteRefused as refused:
+            raise TrailBroken(f"the audit trail is not as it was written: the newest {what}: {refused}") from None
 
     async def _next(self, wish: Wish) -> tuple[Head, int, Partition | None] | None:
         """What the rows of the next segment follow, the last of them, and the partition that they are."""
@@ -150,7 +171,7 @@ class Pruning:
 
     async def _take_out(self, segment: Segment, partition: Partition | None, now: datetime) -> None:
         """In one transaction: its rows go, and the database and the trail remember them."""
-        details = {"file": segment.name, "sha256": segment.digest.hex(), "head": str(segment.end)}
+        details = {"file": segment.name, "sha256": segment.digest.hex(), "head": str(segment.end), **self.about}
         rows = f"rows {segment.first} to {segment.last}"
         event = f"prune-{segment.first}-{segment.digest.hex()[:16]}"
         row = AuditRow(event, now, self.who, PRUNED, "audit trail", rows, details=details, outcome=Outcome.SUCCESS)

@@ -61,8 +61,7 @@ async def _followed(database: Database, walk: Walk, pace: Pace, moved: Sequence[
             raise RowsElsewhere(
                 f"row {walk.anchor.seq}, which the anchor was taken of, was moved into a file; give the folder of those too"
             )
-        if problem := walk.skip(shelf.at):
-            return problem
+        walk.skip(shelf.at)
     if walk.at == shelf.at and (problem := await astray(database, walk.at.seq)):
         return problem
     if pace.url is not None and pace.jobs > 1 and await _is_long(database, walk.at.seq, pace.jobs):

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from keyturn.decide.checkpoint import Series, signed_of, text_of
 from keyturn.decide.hashchain import Pin, Walk
@@ -12,11 +13,15 @@ from keyturn.decide.segment import Shelf
 from keyturn.model.checkpoint import Signed
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.store.audit import AuditTrail
-from keyturn.store.audit_segments import followed_segments, segments_of
+from keyturn.store.audit_segments import RowsElsewhere, followed_segments, segments_of
 from keyturn.store.audit_walk import ALONE, Pace
 from keyturn.store.checkpoints import rows_of
 from keyturn.store.engine import Database
 from keyturn.store.signing import check
+
+_ELSEWHERE: Final = (
+    ", unless somebody accepted that loss in rows that were moved into files since: give their folder with --segments, and it is seen"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +53,47 @@ async def prove(
 
     Raises `NoteRefused` where one of these is not signed by a ``known`` key, and `ProviderError`.
     """
-    outside = {name: _opened(name, note, known) for name, note in (kept or {}).items()}
+    outside = {name: opened(name, note, known) for name, note in (kept or {}).items()}
     series = Series(lambda note: check(note, known))
     rows = await rows_of(database)
     broken = await asyncio.to_thread(series.follow, rows)
-    pins = [*series.pins, *(_pin(name, signed) for name, signed in outside.items())]
-    by_row = defaultdict(list)
-    for pin in pins:
-        by_row[pin.head.seq].append(pin)
-    walk.pins = by_row
+    walk.pins = by_row([*series.pins, *(pin_of(name, signed) for name, signed in outside.items())])
     shelf = Shelf((lambda note: check(note, known)) if known else None)
     gap = shelf.follow(await segments_of(database))
     if gap is None and folder is not None:
         gap = await asyncio.to_thread(followed_segments, folder, shelf.found, walk)
-    problem = str(gap) if gap else await trail.verify(walk, pace) or (str(broken) if broken else "")
+    ended = await trail.verify(walk, pace) if gap is None else ""
+    if ended and ended == str(walk.end()) and shelf.found and folder is None:
+        ended += _ELSEWHERE
+    problem = str(gap) if gap else ended or (str(broken) if broken else "")
     lost = []
     for name, signed in outside.items():
-        if walk.is_accepted(_pin(name, signed)):
+        pin = pin_of(name, signed)
+        if walk.lacks(pin) and walk.is_accepted(pin):
             lost.append(signed)
-        elif text_of(signed.checkpoint) not in series.texts:
-            problem = problem or f"row {signed.checkpoint.head.seq}: its checkpoint, of which {name} is a copy, was taken out of the table"
+        elif text_of(signed.checkpoint) not in series.texts and not problem:
+            where = f"row {pin.head.seq}: its checkpoint, of which {name} is a copy,"
+            if folder is None and pin.head.seq < shelf.at.seq:
+                raise RowsElsewhere(f"{where} is not in the table{_ELSEWHERE}")
+            problem = f"{where} was taken out of the table"
     return Proof(problem, walk, series, lost, shelf)
 
 
-def _pin(name: str, signed: Signed) -> Pin:
+def by_row(pins: Iterable[Pin]) -> Mapping[int, Sequence[Pin]]:
+    """As a walk looks for them."""
+    found = defaultdict(list)
+    for pin in pins:
+        found[pin.head.seq].append(pin)
+    return found
+
+
+def pin_of(name: str, signed: Signed) -> Pin:
+    """The end that a checkpoint from elsewhere was signed of; ``name`` says for people which one that is."""
     return Pin(signed.checkpoint.head, signed.checkpoint.at, name)
 
 
-def _opened(name: str, note: str, known: Sequence[VerifierKey]) -> Signed:
+def opened(name: str, note: str, known: Sequence[VerifierKey]) -> Signed:
+    """A checkpoint from elsewhere. Raises `NoteRefused` where it is not signed by a ``known`` key."""
     try:
         return signed_of(note, lambda note: check(note, known))
     except UnknownSigner as unknown:
