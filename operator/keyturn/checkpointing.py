@@ -4,6 +4,7 @@ from functools import partial
 
 from keyturn.default import LateDatabases
 from keyturn.engine import Engine
+from keyturn.flow.audit_alarm import Alarm
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.flow.checkpoints import Checkpoints
 from keyturn.kube.audit_head import KubeAuditHead
@@ -17,9 +18,10 @@ def keep_checkpoints(databases: LateDatabases, audit: AuditQueue, engine: Engine
     # The last one is written when our term is over: a later one of another leader is never replaced by it.
     client = Client(engine.config)
     keys = OwnKeys(client, settings.operator_namespace)
+    outside = KubeAuditHead(client, settings.operator_namespace, settings.controller_class, engine.events)
     made = Checkpoints(
         partial(databases.checkpoints, keys),
-        KubeAuditHead(client, settings.operator_namespace, settings.controller_class, engine.events),
+        outside,
         engine.world.clock,
         leading.monotonic,
         lambda: leading.is_leading,
@@ -30,6 +32,7 @@ def keep_checkpoints(databases: LateDatabases, audit: AuditQueue, engine: Engine
     audit.counts.signed_at = lambda: made.signed.checkpoint.at if made.signed else None
     engine.on_term.insert(0, made.begin_term)
     engine.duties["checkpoints"] = made.run
+    engine.duties["audit alarm"] = Alarm(lambda: audit.problem, outside.tell, leading.monotonic, lambda: leading.is_leading).run
     engine.closers.insert(engine.closers.index(audit.close) + 1, made.close)
     engine.closers.append(client.close)
     return made

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from cluster.audit import refer
+from cluster.waiting import eventually
 from controlplane.installation import NAMESPACE
 from controlplane.plane import ControlPlane
 from keyturn.kube.audit_head import NAME as AUDIT_CONFIG_MAP
@@ -104,6 +105,15 @@ class Api:
         """How somebody accepts that all is lost which the cluster knows of the audit trail."""
         kept = (self.find("ConfigMap", NAMESPACE, AUDIT_CONFIG_MAP) or {}).get("data", {}).get("head", "")
         return [part for head in (self.audit_head(), kept) if head for part in ("--anchor", head)]
+
+    def warning(self, reason: str, about: str) -> dict[str, Any]:
+        """The first event with this reason about an object of the operator's namespace, once it is there."""
+
+        def found() -> list[dict[str, Any]]:
+            events = [each for each in self.items("Event", NAMESPACE) if each["reason"] == reason]
+            return [each for each in events if (each["type"], each["regarding"]["name"]) == ("Warning", about)]
+
+        return eventually(found, what=lambda: f"no warning {reason}")[0]
 
     def forget_audit_head(self) -> None:
         """What the operator of an earlier test left there, whose trail was in another database."""

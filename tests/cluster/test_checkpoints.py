@@ -155,6 +155,7 @@ def test_without_the_key_of_its_checkpoints_nothing_is_changed_until_one_is_give
     eventually(lambda: "AuditKeyLost" in operator.log(), what=operator.story)
     own_shop.order("newer", {"password": "password"})
     own_shop.wait("newer", "AuditUnavailable")
+    assert "restore it from a backup" in own_shop.api.warning("AuditKeyLost", CONFIG_MAP)["note"]
     assert operator.stop() == 0
     given = settings | {"AUDIT_SIGNING_KEY": base64.b64encode(os.urandom(32)).decode()}
     with Operator(own_home, tmp_path, settings=given, name="again") as again:

@@ -17,7 +17,7 @@ from keyturn.model.plan import Desired, Live
 from keyturn.model.status import LISTED, REASONS, Condition, Polarity, ProviderStatus, Status, TargetStatus, timestamp
 
 MESSAGE_LIMIT = 1024
-_TELLS_MORE = frozenset({"AuthFailed", "AccessDenied", "SourceInvalid", "SourceDisabled", "ProviderUnavailable"})
+_TELLS_MORE = frozenset({"AuthFailed", "AccessDenied", "SourceInvalid", "SourceDisabled", "ProviderUnavailable", "AuditUnavailable"})
 """Reasons that stand for many causes, each with a remedy of its own: the table's is for those that have none."""
 CHECK_PERIOD_S = 300.0
 """How often a provider's sign of life is written, at most."""

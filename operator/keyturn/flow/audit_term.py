@@ -115,16 +115,20 @@ class OwnTerm:
         if now != self.round:
             return  # another one may have begun, which has an anchor of its own
         if lost:
-            last = max(each.seq for each in lost)
-            raise AuditUnavailable(
-                f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
-                " backup; restore the right one, or accept the loss: keyturn audit acknowledge-loss"
-                f" {' '.join(f'--anchor {each}' for each in lost)}"
-            )
+            raise AuditUnavailable(self._truncated(lost))
         if self._term is None:
             begun = await trail.begin(self.actor.office, self.actor.name, self.actor.clock.now())
             if now == self.round:  # else it ended, or another one began, meanwhile
                 self._term = begun
+
+    def _truncated(self, lost: Sequence[Head]) -> str:
+        last, namespace = max(each.seq for each in lost), self.actor.office.partition("/")[0]
+        return (
+            f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
+            " backup; restore the right one, or accept the loss, which needs the master keys and so the operator's pod:"
+            f" kubectl -n {namespace} exec deployment/keyturn -- keyturn audit acknowledge-loss"
+            f" {' '.join(f'--anchor {each}' for each in lost)}"
+        )
 
     async def close_dead(self, trail: Trail) -> None:
         """Whoever made an intent and ended before it settled it left nobody who knows. Once `begin` was there nobody makes new ones."""

@@ -50,9 +50,10 @@ async def check(ref: ObjectRef, world: World) -> None:
         # Where the table waits for an event, there is none for a provider: it comes back in its turn.
         delay = delay_s(error.reason, memory.attempts, world.entropy()) or world.patience.check_period_s
         delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-        log.info("provider not ready: %s", error, extra={"object": str(ref), "reason": error.reason})
         # A refusal of the audit trail is our own trouble, and says nothing of the provider.
-        is_said = isinstance(error, AuditUnavailable) or await _say(provider, error.reason, text_of(error), now, world)
+        is_ours = isinstance(error, AuditUnavailable)
+        log.info("provider not %s: %s", "checked" if is_ours else "ready", error, extra={"object": str(ref), "reason": error.reason})
+        is_said = is_ours or await _say(provider, error.reason, text_of(error), now, world)
     else:
         memory.note_success()
         delay = world.patience.check_period_s

@@ -90,6 +90,7 @@ class Checkpoints:
     _looked_to: int = 0
     _due: float = field(default=float("-inf"))
     _told: float = field(default=float("-inf"))
+    _warned: float = field(default=float("-inf"))
 
     async def look(self) -> Sequence[Head]:
         """Ends that were signed, and that the trail lacks. Raises a `KeyturnError` without an answer, or without the key."""
@@ -180,6 +181,7 @@ class Checkpoints:
         told = str(error)
         if told != self.problem:
             log.error("no checkpoint of the audit trail: %s", told)
-            if isinstance(error, AuditTampered):
-                self.outside.tell("Warning", TAMPERED, told)
+        if isinstance(error, AuditTampered) and self.monotonic() >= self._warned + EVENT_S:
+            self._warned = self.monotonic()
+            self.outside.tell("Warning", TAMPERED, told)
         self.problem = told
