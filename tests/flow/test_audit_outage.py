@@ -1,10 +1,14 @@
 """While the audit trail is away: what was audited once is brought back, and nothing else is read or written."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from builders import managed, msec, order, secret, staged, target_ref
+from keyturn.decide import summary
 from keyturn.flow.check import wake_refused
 from keyturn.model.audit import AuditEntry
+from keyturn.model.status import REASONS
 from keyturn.testing.fields import Path
 from keyturn.testing.world import Stage
 
@@ -132,3 +136,12 @@ async def test_when_the_trail_is_back_all_that_waited_for_it_goes_on_at_once(sta
     wake_refused(stage.world)
     await stage.passes(2)
     assert stage.reason(APP) == "Synced"
+
+
+@pytest.mark.parametrize(
+    ("message", "has_remedy"),
+    [("the database gave no answer", False), ("rows are lost; restore the right backup, or accept the loss", True)],
+)
+def test_what_says_itself_how_the_trail_is_mended_is_not_contradicted(message: str, *, has_remedy: bool) -> None:
+    told = summary.failed(managed("app-db", order()), "AuditUnavailable", message, datetime.now(UTC)).conditions[0].message
+    assert told == (message if has_remedy else f"{message}. {REASONS['AuditUnavailable'].remedy}")

@@ -79,17 +79,6 @@ def test_the_table_of_reasons_is_the_one_of_the_api() -> None:
     assert table == {Polarity.NONE: {"Synced"}, Polarity.STALLED: set(STALLED.split()), Polarity.RECONCILING: set(RECONCILING.split())}
 
 
-def test_what_says_itself_how_the_audit_trail_is_mended_is_not_contradicted() -> None:
-    def told(message: str) -> str:
-        return summary.failed(IN_SYNC, "AuditUnavailable", message, NOW).conditions[0].message
-
-    remedy = REASONS["AuditUnavailable"].remedy
-    assert told("the database gave no answer") == f"the database gave no answer. {remedy}"
-    assert (
-        told("rows are lost; restore the right backup, or accept the loss") == "rows are lost; restore the right backup, or accept the loss"
-    )
-
-
 def test_a_transition_time_moves_only_when_the_status_flips() -> None:
     failed = summary.failed(IN_SYNC, "SourceDeleted", "gone", NOW)
     assert failed.condition("Ready") == condition(
