@@ -18,6 +18,7 @@ def keep_checkpoints(databases: LateDatabases, audit: AuditQueue, engine: Engine
     # The last one is written when our term is over: a later one of another leader is never replaced by it.
     client = Client(engine.config)
     keys = OwnKeys(client, settings.operator_namespace)
+    databases.keep_audit_keys(keys)
     outside = KubeAuditHead(client, settings.operator_namespace, settings.controller_class, engine.events)
     made = Checkpoints(
         partial(databases.checkpoints, keys),

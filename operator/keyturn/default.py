@@ -64,6 +64,11 @@ class LateDatabases:
         if self._made is not None:
             self._made.keeper = keeper
 
+    def keep_audit_keys(self, keeper: "KeptKeys") -> None:
+        """Says where the key is that signs the audit trail in the operator's own, if this process was given none."""
+        if self._made is not None:
+            self._made.audit_keeper = keeper
+
     @property
     def missing_file(self) -> "Path | None":
         """The file of the operator's own where it is in one that is not there: whoever opens it makes it."""

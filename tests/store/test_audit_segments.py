@@ -126,6 +126,8 @@ async def test_an_end_in_a_segment_is_held_and_another_is_not(place: Place, fold
     made = await grown(place)
     ends = {each.seq: Head(each.seq, each.hash) for part in [one async for one in made.rows()] for each in part}
     await moved(place, place.owner_url, folder, Wish(10))
+    assert not await made.holds(ends[3]), "nobody says whose the segments are"
+    made = made.signed_by([SIGNING.verifier])
     assert [await made.holds(ends[seq]) for seq in (3, 5, 11)] == [True, True, True]
     assert not await made.holds(Head(10, bytes(32)))
     assert not await made.holds(Head(40, bytes(32)))

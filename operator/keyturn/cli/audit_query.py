@@ -9,6 +9,7 @@ import click
 from keyturn.cli.audit_door import Time, opened_trail
 from keyturn.cli.needs import need
 from keyturn.decide.auditrow import row_of
+from keyturn.decide.printable import printed
 from keyturn.model.audit import OPEN, AuditRow, Chained, Outcome, Question
 
 TOLD: Final = (
@@ -47,7 +48,7 @@ def query(*, as_json: bool, limit: int, **asked: Any) -> None:
     given = {name: value for name, value in asked.items() if value}
     lines = asyncio.run(_lines(Question(**given, every_row=as_json), limit, as_json=as_json))
     for line in lines:
-        click.echo(line)
+        click.echo(printed(line))
     if not lines:
         click.echo(_nothing(given), err=True)
     elif len(lines) == limit:

@@ -14,6 +14,7 @@ from keyturn.cli.audit_prune import FOLDER, told_of_segments
 from keyturn.cli.audit_verify_file import told_of_file
 from keyturn.cli.needs import need
 from keyturn.decide.hashchain import Walk
+from keyturn.decide.printable import printed
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
@@ -62,7 +63,7 @@ def verify(
         click.echo(told_of_file(file, anchor, keys, kept))
         return
     for line in asyncio.run(_verify(anchor, keys, kept, jobs, folder)):
-        click.echo(line)
+        click.echo(printed(line))
 
 
 @click.command()

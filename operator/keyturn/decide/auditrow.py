@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring as quoted
 from typing import Any, Final
 
+from keyturn.decide.printable import COMMANDS, spelled
 from keyturn.model.audit import AuditRow
 
 FORMAT: Final = 1
@@ -27,8 +28,8 @@ NAMES: Final = ("event", "actor", "action", "subject", "target", "trigger", "att
 """Columns that hold a text as it is."""
 COLUMNS: Final = (*NAMES, "at", "keys", "details")
 
-# What a database or a reader chokes on: controls, and halves of characters that no UTF-8 has.
-_BAD: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+# Halves of characters, which no UTF-8 has, beside what a terminal would obey.
+_BAD: Final = re.compile(f"[{COMMANDS}\ud800-\udfff]")
 _encode: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -45,8 +46,9 @@ def texts_of(row: AuditRow) -> Texts:
 
 def row_of(texts: Texts) -> AuditRow:
     """The row that these columns tell of, whoever wrote them: what is none of ours comes out empty."""
-    keys, details = _decoded(texts["keys"], list), _decoded(texts["details"], dict)
-    return AuditRow(at=_time(texts["at"]), keys=tuple(keys), details=details, **{name: texts[name] for name in NAMES})
+    keys = tuple(key for key in _decoded(texts["keys"], list) if isinstance(key, str))
+    details = {name: text for name, text in _decoded(texts["details"], dict).items() if isinstance(text, str)}
+    return AuditRow(at=_time(texts["at"]), keys=keys, details=details, **{name: texts[name] for name in NAMES})
 
 
 def canonical(seq: int, texts: Texts) -> bytes:
@@ -99,7 +101,7 @@ def _text(text: str) -> str:
     text = _cut(text)
     if text.isascii() and text.isprintable():
         return text
-    return _cut(_BAD.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    return _cut(_BAD.sub(spelled, text))
 
 
 def _cut(text: str) -> str:

@@ -66,6 +66,12 @@ def sealed(key: Sensitive, first: int, head: Head) -> bytes:
     return begin + hmac.digest(key.reveal(), _SEAL + begin + head.seq.to_bytes(_NUMBER, "big") + head.hash, "sha256")
 
 
+def is_under(key: Sensitive, row: Chained) -> bool:
+    """Whether the row bears a seal by this key, of its own hash."""
+    seal = row.seal or b""
+    return row.seq > 0 and hmac.compare_digest(sealed(key, int.from_bytes(seal[:_NUMBER], "big"), Head(row.seq, row.hash)), seal)
+
+
 def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id: str) -> list[Chained]:
     """The rows as they follow this head, the last of them under a seal."""
     made: list[Chained] = []
@@ -219,15 +225,14 @@ class Walk:
             self.signed_to = seq
 
     def _look_at_seal(self, found: Chained) -> Break | None:
-        key, seal = self.key_of(found.seal_key), found.seal or b""
+        key = self.key_of(found.seal_key)
         if key is None:
             self.unchecked += 1
             self._covered = found.seq
             return None
-        first = int.from_bytes(seal[:_NUMBER], "big")
-        if not hmac.compare_digest(sealed(key, first, self.at), seal):
+        if not is_under(key, found):
             return Break(found.seq, "its seal is not ours: rows were written without the key")
-        if first > self._covered + 1:
+        if (first := int.from_bytes((found.seal or b"")[:_NUMBER], "big")) > self._covered + 1:
             self.unsealed.append((self._covered + 1, first - 1))
         self.sealed_to = self._covered = found.seq
         return None

@@ -1,23 +1,25 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Column, ColumnElement, Row, select, text
+from sqlalchemy import Column, ColumnElement, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.auditrow import COLUMNS, row_of
-from keyturn.decide.hashchain import START, Seal, Walk
+from keyturn.decide.auditrow import row_of
+from keyturn.decide.hashchain import START, Seal, Walk, is_under
 from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question, Term
+from keyturn.model.checkpoint import AuditTampered
+from keyturn.model.note import VerifierKey
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
+from keyturn.store.audit_find import all_of, is_there, matching
 from keyturn.store.audit_question import wanted
-from keyturn.store.audit_reading import PART, parts
-from keyturn.store.audit_segments import segments_of
+from keyturn.store.audit_reading import PART, SEQ, head_at, parts
+from keyturn.store.audit_segments import segments_of, shelved
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
@@ -35,13 +37,20 @@ _MAY_CHANGE_TABLE: Final = f"""
         OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
     FROM pg_class WHERE oid = to_regclass('{log}')
 """  # noqa: S608  # our own name
-_ALL: Final = (log.c.seq, log.c.entry, log.c.hash, log.c.seal, log.c.seal_key, *(log.c[name] for name in COLUMNS))
+
+Known = Callable[[], Awaitable[Sequence[VerifierKey]]]
+"""Gives the public keys by which what is signed is ours; it may have to ask for them."""
 
 
-def trail_of(holder: Keyholder) -> "AuditTrail":
+async def nobody() -> Sequence[VerifierKey]:
+    """No key is known."""
+    return ()
+
+
+def trail_of(holder: Keyholder, known: Known = nobody) -> "AuditTrail":
     """The trail of a database whose keys are open: what is added to it is sealed under the active one."""
     seal = partial(seal_key, holder)
-    return AuditTrail(holder.database, lambda: (holder.ring.active, seal(holder.ring.active)), seal)
+    return AuditTrail(holder.database, lambda: (holder.ring.active, seal(holder.ring.active)), seal, known)
 
 
 def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
@@ -52,10 +61,12 @@ def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
 class AuditTrail:
     """The trail of one database; any number of processes may add to it at a time."""
 
-    def __init__(self, database: Database, seal_key: SealKey, seal: Seal = lambda _: None) -> None:
+    def __init__(self, database: Database, seal_key: SealKey, seal: Seal = lambda _: None, known: Known = nobody) -> None:
+        """``known`` tells whose signature makes a segment ours."""
         self._database = database
         self._seal_key = seal_key
         self._seal = seal
+        self._known = known
 
     async def check_user(self) -> None:
         """Raises `DatabaseRefused` where the user whom we are could take the triggers away that keep its rows. SQLite knows no users."""
@@ -94,34 +105,47 @@ class AuditTrail:
         async with self._database.reading() as connection:
             return await _head(connection)
 
-    async def holds(self, anchor: Head) -> bool:
-        """Whether it has the row that this is an end of, or somebody accepted that it has not. Raises `ProviderError`.
+    def signed_by(self, keys: Sequence[VerifierKey]) -> "AuditTrail":
+        """The same, where segments that one of these keys signed are ours."""
 
-        What was moved into a file it has too, as its segment says: what that says is looked at by `prove`.
+        async def known() -> Sequence[VerifierKey]:
+            return keys
+
+        return AuditTrail(self._database, self._seal_key, self._seal, known)
+
+    async def holds(self, anchor: Head) -> bool:
+        """Whether it has the row that this is an end of, or somebody accepted that it has not.
+
+        What was moved into a file it has too, as its segments say: where one of our keys signed them, and the rows that are there
+        follow them. Without a key at hand nobody knows that. Raises `ProviderError`, and what tells the keys raises.
         """
         if await self.has(anchor):
             return True
-        moved = await segments_of(self._database)
-        if any(each.first <= anchor.seq < each.last or each.end == anchor for each in moved):
-            return True
-        return any(row.target == str(anchor) for row in await self.losses())
+        for each in await shelved(self._database, await self._known()):
+            if each.first <= anchor.seq < each.last or each.end == anchor:
+                return True
+        return bool(await self.losses(log.c.target == str(anchor)))
 
     async def has(self, anchor: Head) -> bool:
         """Whether the row that this is an end of stands in the table. Raises `ProviderError`."""
-        return bool(await self.find(log.c.seq == anchor.seq, log.c.hash == anchor.hash, most=1))
+        return await is_there(self._database, log.c.seq == anchor.seq, log.c.hash == anchor.hash)
 
-    async def losses(self, signed_to: int = 0) -> Sequence[AuditRow]:
+    async def losses(self, *where: ColumnElement[bool]) -> Sequence[AuditRow]:
         """Rows by which somebody accepted a loss, who had a master key: whoever has the database alone could write such a row.
 
-        Up to ``signed_to`` a checkpoint says that of them. Raises `ProviderError`.
+        Only its own seal says that of one. Raises `AuditTampered` and `ProviderError`.
         """
-        found = await self.find(log.c.action == ACCEPTED, most=PART, newest=True)
-        return [row_of(each.texts) for each in found if each.seq <= signed_to or await self._is_sealed(each)]
+        asked = (log.c.action == ACCEPTED, log.c.seal.is_not(None), *where)
+        return [row_of(each.texts) async for part in matching(self._database, asked) for each in part if await self._is_sealed(each)]
 
     async def _is_sealed(self, row: Chained) -> bool:
-        before = [Head(each.seq, each.hash) for each in await self.find(log.c.seq == row.seq - 1, most=1)]
-        before += [each.end for each in await segments_of(self._database) if each.end.seq == row.seq - 1]
-        walk = Walk(self._seal, at=before[0] if before else START)
+        key = self._seal(row.seal_key)
+        if key is None or not is_under(key, row):
+            return False
+        # The seal is of its hash, and by that of the row before, whoever tells it.
+        before = await head_at(self._database, row.seq - 1)
+        ends = [before] if before else [each.end for each in await segments_of(self._database) if each.end.seq == row.seq - 1]
+        walk = Walk(self._seal, at=ends[0] if ends else START)
         return walk.follow([row]) is None and walk.sealed_to == row.seq
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
@@ -130,12 +154,11 @@ class AuditTrail:
             yield part
 
     async def find(self, *where: ColumnElement[bool], most: int, newest: bool = False) -> Sequence[Chained]:
-        """Rows that all of this holds for, in their order: the oldest of them, or the ``newest``."""
-        order = log.c.seq.desc() if newest else log.c.seq
-        async with self._database.reading() as connection:
-            found = (await connection.execute(select(*_ALL).where(*where).order_by(order).limit(most))).all()
-        rows = await asyncio.to_thread(lambda: [_chained(each) for each in found])
-        return rows[::-1] if newest else rows
+        """Rows that all of this holds for, in their order: the oldest of them, or the ``newest``.
+
+        Raises `AuditTampered` at one that is none of ours, `AnswerTooLarge`, and `ProviderError`.
+        """
+        return await all_of(self._database, where, most, newest=newest)
 
     async def open_intents(self, beginning: str, after: int) -> Sequence[AuditRow]:
         """As `unsettled`, those included that a process which has ended sent off before it did."""
@@ -143,11 +166,16 @@ class AuditTrail:
         return await self.unsettled(beginning, after)
 
     async def unsettled(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
-        """Intents behind this row that nothing settles and whose id begins so, the oldest thousand. Raises `ProviderError`."""
+        """Intents behind this row that nothing settles and whose id begins so: the oldest, no more than a thousand.
+
+        Raises `AuditTampered` at one that is none of ours, and `ProviderError`.
+        """
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         ours = log.c.event.startswith(beginning, autoescape=True)
-        return [row_of(found.texts) for found in await self.find(log.c.seq > after, log.c.outcome == "", ours, ~is_settled, most=PART)]
+        async for part in matching(self._database, (log.c.seq > after, log.c.outcome == "", ours, ~is_settled), PART):
+            return [row_of(found.texts) for found in part]
+        return []
 
     async def _writers_done(self) -> None:
         """Waits for whoever writes at this moment. A server carries a COMMIT out although nobody waits for its answer any more."""
@@ -159,11 +187,11 @@ class AuditTrail:
         return str(await followed(self._database, walk, pace) or "")
 
     async def asked(self, question: Question, limit: int) -> Sequence[Chained]:
-        """The newest rows that it asks for. Raises `ProviderError`."""
+        """The newest rows that it asks for. Raises as `find`."""
         return await self.find(*wanted(question), most=limit, newest=True)
 
     async def settlements(self, events: Collection[str]) -> Sequence[Chained]:
-        """Of these intents. Raises `ProviderError`."""
+        """Of these intents. Raises as `find`."""
         return await self.find(log.c.settles.in_(events), most=len(events)) if events else []
 
 
@@ -172,17 +200,10 @@ async def _there(connection: AsyncConnection, column: Column[str], wanted: Colle
 
 
 async def _head(connection: AsyncConnection) -> Head:
-    last = (await connection.execute(select(log.c.seq, log.c.hash).order_by(log.c.seq.desc()).limit(1))).first()
-    return Head(last.seq, bytes(last.hash)) if last else START
-
-
-def _chained(found: Row[Any]) -> Chained:
-    """As it lies there, whoever wrote it, in the order of `_ALL`."""
-    seq, entry, made, seal, seal_key, *texts = tuple(found)
-    columns = dict(zip(COLUMNS, map(str, texts), strict=True))
-    return Chained(int(seq), columns, _bytes(entry), _bytes(made), None if seal is None else _bytes(seal), str(seal_key))
-
-
-def _bytes(value: object) -> bytes:
-    """Of a column that somebody may have filled with something else."""
-    return bytes(value) if isinstance(value, bytes | memoryview) else b""
+    last = (await connection.execute(select(SEQ, literal_column("hash")).select_from(log).order_by(log.c.seq.desc()).limit(1))).first()
+    if last is None:
+        return START
+    seq, made = tuple(last)
+    if type(seq) is not int or type(made) is not bytes:
+        raise AuditTampered(f"the audit trail is not as it was written: its last row has no number or no hash: {repr(seq)[:40]}")
+    return Head(seq, made)

@@ -58,6 +58,12 @@ async def signing_key(given: AuditKeys, kept: KeptKeys, *, has_signed: bool) -> 
     return SigningKey.of_seed(seed, f"the Secret {KEPT}")
 
 
+async def kept_key(kept: KeptKeys) -> SigningKey | None:
+    """The one that is kept, where there is one. Raises `KeyMalformed`, and what ``kept`` raises."""
+    seed = await kept.find(KEPT)
+    return None if seed is None else SigningKey.of_seed(seed, f"the Secret {KEPT}")
+
+
 def take_audit_keys(environment: MutableMapping[str, str] = os.environ) -> AuditKeys:
     """They are no longer in the environment after it. Raises `KeyMalformed` or `KeyTooWeak`."""
     shut()

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnClause, ColumnElement, Row, Select, case, cast, func, literal_column, or_, select
+from sqlalchemy import ColumnClause, ColumnElement, Row, Select, case, cast, func, literal, literal_column, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import LargeBinary
 
 from keyturn.decide.auditrow import COLUMNS
@@ -24,11 +25,13 @@ PART: Final = 1000
 """Rows that are read at once."""
 LARGEST: Final = 8 << 20
 """Bytes of a row, and of what is read at once: more than the longest row of ours has."""
+SHORT: Final = 16 << 10
+"""Bytes of a text that is signed: more than the longest of ours has."""
 
 _NAMES: Final = ("seq", "entry", "hash", "seal", "seal_key", *COLUMNS)
-# Without their types: SQLite holds anything in any column, and what converts it may fail, or take a number for a length.
-_RAW: Final[tuple[ColumnClause[Any], ...]] = tuple(literal_column(name) for name in _NAMES)
-_SEQ: Final[ColumnClause[Any]] = literal_column("seq")
+RAW: Final[tuple[ColumnClause[Any], ...]] = tuple(literal_column(name) for name in _NAMES)
+"""Without their types: SQLite holds anything in any column, and what converts it may fail, or take a number for a length."""
+SEQ: Final[ColumnClause[Any]] = literal_column("seq")
 _HAS_OCTETS: Final = sqlite3.sqlite_version_info >= (3, 43)  # which need not load what they measure
 
 
@@ -58,7 +61,7 @@ async def astray(database: Database, start: int) -> Break | None:
     """A row whose number is none that could follow this one, and so is never come by. Raises `ProviderError`."""
     where = or_(log.c.seq <= start, log.c.seq.is_(None))
     async with database.reading() as connection:
-        found = (await connection.execute(select(_SEQ).select_from(log).where(where).order_by(_SEQ).limit(1))).first()
+        found = (await connection.execute(select(SEQ).select_from(log).where(where).order_by(SEQ).limit(1))).first()
     if found is None:
         return None
     return _unnumbered(start, found[0]) if type(found[0]) is not int else Break(found[0], f"it stands before row {start + 1}, the first")
@@ -98,25 +101,36 @@ async def _sizes(database: Database, after: int, to: int | None) -> Sequence[Row
 
 
 def _sized(database: Database, after: int, to: int | None) -> Select[Any]:
-    size = _size(is_sqlite=database.is_sqlite).label("size")
-    asked = select(_SEQ.label("seq"), size).select_from(log).where(log.c.seq > after).order_by(_SEQ).limit(PART)
+    size = size_of(is_sqlite=database.is_sqlite).label("size")
+    asked = select(SEQ.label("seq"), size).select_from(log).where(log.c.seq > after).order_by(SEQ).limit(PART)
     return asked if to is None else asked.where(log.c.seq <= to)
 
 
-def _size(*, is_sqlite: bool) -> ColumnElement[Any]:
+def size_of(*, is_sqlite: bool) -> ColumnElement[Any]:
     """Bytes of a row; NULL where a column of it is."""
-
-    def octets(name: str) -> ColumnElement[Any]:
-        column: ColumnClause[Any] = literal_column(name)
-        if is_sqlite and not _HAS_OCTETS:
-            return func.length(cast(column, LargeBinary))
-        return func.octet_length(column)
-
-    total: ColumnElement[Any] = case((literal_column("seal").is_(None), 0), else_=octets("seal"))
+    total: ColumnElement[Any] = case((literal_column("seal").is_(None), 0), else_=_octets("seal", is_sqlite=is_sqlite))
     for name in _NAMES:
         if name not in {"seq", "seal"}:
-            total = total.op("+")(octets(name))
+            total = total.op("+")(_octets(name, is_sqlite=is_sqlite))
     return total
+
+
+def _octets(name: str, *, is_sqlite: bool) -> ColumnElement[Any]:
+    column: ColumnClause[Any] = literal_column(name)
+    return func.length(cast(column, LargeBinary)) if is_sqlite and not _HAS_OCTETS else func.octet_length(column)
+
+
+def short(connection: AsyncConnection, name: str, instead: str | bytes) -> ColumnElement[Any]:
+    """A column of another table of ours, as bytes where SQLite holds it; something instead where it is longer than any of ours.
+
+    SQLite holds bytes in a column of text that are none, on which its driver would fail.
+    """
+    is_sqlite = connection.dialect.name == "sqlite"
+    is_short = _octets(name, is_sqlite=is_sqlite) <= SHORT
+    column: ColumnElement[Any] = literal_column(name)
+    if is_sqlite:
+        return case((is_short, cast(column, LargeBinary)), else_=cast(literal(b""), LargeBinary))
+    return case((is_short, column), else_=literal(instead))
 
 
 def _groups(sizes: Sequence[Row[Any]]) -> Iterator[_Group]:
@@ -145,33 +159,34 @@ async def _part(database: Database, after: int, group: _Group) -> AsyncIterator[
         raise NotOurs(Break(last, "a column of it that is never empty has nothing in it"))
     if size > LARGEST:
         raise NotOurs(Break(last, f"it has {size} bytes, more than any row that is written here"))
-    asked = select(*_RAW).select_from(log).where(log.c.seq > after, log.c.seq <= last).order_by(_SEQ).limit(group.rows + 1)
+    asked = select(*RAW).select_from(log).where(log.c.seq > after, log.c.seq <= last).order_by(SEQ).limit(group.rows + 1)
     try:
-        read = await _read(database, asked)
+        rows = await read(database, asked)
     except (ProviderError, NotOurs):
         async for row in _one_by_one(database, after, last):
             yield row
     else:
-        yield read
+        yield rows
 
 
 async def _one_by_one(database: Database, after: int, last: int) -> AsyncIterator[Sequence[Chained]]:
     while after < last:
         async with database.reading() as connection:  # where that fails too, it is not the row
-            seq = await connection.scalar(select(_SEQ).select_from(log).where(log.c.seq > after).order_by(_SEQ).limit(1))
+            seq = await connection.scalar(select(SEQ).select_from(log).where(log.c.seq > after).order_by(SEQ).limit(1))
         if seq is None:
             return
         if type(seq) is not int:
             raise NotOurs(_unnumbered(after, seq))
         try:
-            read = await _read(database, select(*_RAW).select_from(log).where(log.c.seq == seq).limit(2))
+            rows = await read(database, select(*RAW).select_from(log).where(log.c.seq == seq).limit(2))
         except ProviderError:
             raise NotOurs(Break(seq, "it cannot be read: it holds what is no text")) from None
-        yield read
+        yield rows
         after = seq
 
 
-async def _read(database: Database, asked: Select[Any]) -> Sequence[Chained]:
+async def read(database: Database, asked: Select[Any]) -> Sequence[Chained]:
+    """What is asked for of `RAW`. Raises `NotOurs` and `ProviderError`."""
     async with database.reading() as connection:
         found = (await connection.execute(asked)).all()
     return await asyncio.to_thread(lambda: [_chained(each) for each in found])

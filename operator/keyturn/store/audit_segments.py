@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, LargeBinary, cast, literal_column, select
+from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.hashchain import Break, Walk
+from keyturn.decide.hashchain import Break, Walk, linked
+from keyturn.decide.segment import Shelf
+from keyturn.model.audit import Head
 from keyturn.model.errors import KeyturnError
+from keyturn.model.note import UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
 from keyturn.store.audit_file import FileRefused, followed_file
-from keyturn.store.audit_tables import segments
+from keyturn.store.audit_reading import LARGEST, short, size_of
+from keyturn.store.audit_tables import log, segments
 from keyturn.store.engine import Database
+from keyturn.store.signing import check
 
 _TEXTS: Final = ("name", "note", "at")
 _NUMBERS: Final = ("first", "last", "count")
@@ -31,12 +36,43 @@ async def segments_of(database: Database) -> Sequence[Segment]:
 
 async def segments_in(connection: AsyncConnection) -> Sequence[Segment]:
     """As `segments_of`."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    columns: list[ColumnElement[Any]] = [literal_column(name).label(name) for name in (*_NUMBERS, "head", "digest")]
-    # SQLite holds bytes in a column of text that are none, on which its driver would fail.
-    columns += [(cast(literal_column(name), LargeBinary) if is_sqlite else literal_column(name)).label(name) for name in _TEXTS]
+    columns: list[ColumnElement[Any]] = [literal_column(name).label(name) for name in _NUMBERS]
+    columns += [short(connection, name, b"").label(name) for name in ("head", "digest")]
+    columns += [short(connection, name, "").label(name) for name in _TEXTS]
     found = await connection.execute(select(*columns).select_from(segments).order_by(literal_column("first")))
     return [_segment(row._asdict()) for row in found]
+
+
+async def shelved(database: Database, known: Sequence[VerifierKey]) -> Sequence[Segment]:
+    """Those that are ours: one of the known keys signed each, they hang together from row 1 on, and the first row that is there follows
+    them. None where one of them is not so: whoever has the database could write it. Raises `ProviderError`.
+    """
+    if not known:
+        return ()
+    found = await segments_of(database)
+    shelf = Shelf(lambda note: check(note, known))
+    if not found or gap(shelf, found) or not await _is_followed(database, shelf.at):
+        return ()
+    return shelf.found
+
+
+def gap(shelf: Shelf, found: Sequence[Segment]) -> str:
+    """What is wrong with the first that is not as it was written, or is signed by nobody who is known; '' for nothing."""
+    try:
+        return str(shelf.follow(found) or "")
+    except UnknownSigner as unknown:
+        return str(unknown)
+
+
+async def _is_followed(database: Database, end: Head) -> bool:
+    columns: list[ColumnElement[Any]] = [literal_column(name) for name in ("seq", "hash", "entry")]
+    async with database.reading() as connection:
+        asked = select(*columns).select_from(log).where(size_of(is_sqlite=database.is_sqlite) <= LARGEST).order_by(log.c.seq).limit(1)
+        first = (await connection.execute(asked)).first()
+    if first is None:
+        return False
+    seq, made, entry = tuple(first)
+    return seq == end.seq + 1 and type(entry) is bytes and type(made) is bytes and linked(end.hash, entry) == made
 
 
 def _segment(row: dict[str, Any]) -> Segment:

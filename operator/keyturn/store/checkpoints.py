@@ -6,17 +6,21 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, LargeBinary, Row, cast, insert, or_, select
+from sqlalchemy import ColumnElement, Row, insert, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import moment
 from keyturn.decide.checkpoint import checkpoint_of, digest, origin_of, signed_of, text_of
 from keyturn.decide.hashchain import START, Seal, Walk, covers
 from keyturn.decide.note import split
+from keyturn.decide.segment import Shelf
 from keyturn.model.audit import Head, Outcome
 from keyturn.model.checkpoint import AuditTampered, Checkpoint, CheckpointRow, Signed
 from keyturn.model.note import NoteRefused, VerifierKey
 from keyturn.store.audit import AuditTrail
+from keyturn.store.audit_find import is_there
+from keyturn.store.audit_reading import short
+from keyturn.store.audit_segments import gap, segments_of
 from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check
@@ -26,6 +30,8 @@ ROTATIONS: Final = "rotation."
 
 _ORDER: Final = (checkpoints.c.at, checkpoints.c.seq)
 _TICK: Final = timedelta(microseconds=1)
+_FAR: Final = timedelta(days=1)
+"""No clock of ours is so far ahead: a time beyond it is none of ours."""
 
 
 told: Final = logging.getLogger("keyturn.audit")
@@ -36,8 +42,10 @@ class CheckpointBook:
 
     def __init__(self, trail: AuditTrail, database: Database, seal: Seal, key: SigningKey, known: Sequence[VerifierKey] = ()) -> None:
         """Signed by ``key``; those of ``known`` keys are taken for ours too. ``seal`` is what the trail's rows are looked at with."""
-        self._trail, self._database, self._seal, self._key = trail, database, seal, key
+        self._database, self._seal, self._key = database, seal, key
         self._known = (key.verifier, *known)
+        self._trail = trail.signed_by(self._known)
+        self._others = 0
         self._looked: Head | None = None
 
     @property
@@ -50,9 +58,8 @@ class CheckpointBook:
 
         None while the trail is empty. Raises `AuditTampered`: what is not as it was written is not signed.
         """
-        newest = await newest_of(self._database)
-        before = _checkpoint(newest)
-        walk = Walk(self._seal, at=self._looked or (before.head if before and await self._trail.holds(before.head) else START))
+        last = await self._last()
+        walk = Walk(self._seal, at=await self._start(last))
         self._looked = None
         if problem := await self._trail.verify(walk):
             raise AuditTampered(f"the audit trail is not as it was written, and is not signed: {problem}")
@@ -62,28 +69,64 @@ class CheckpointBook:
         if not walk.at.seq:
             return None
         async with self._database.writing() as connection:
-            last = await _newest(connection)
-            if last != newest:
+            if await self._last_in(connection) != last:
                 # Another leader was faster; what came since then is for the next time.
-                return self._signed(last)
-            if before is not None and before.head == walk.at and before.key == self._key_id:
-                return self._signed(newest)
-            first = await connection.scalar(select(log.c.hash).order_by(log.c.seq).limit(1))
-            made = self._following(newest, walk.at, origin_of(bytes(first or b"")), now)
+                return await self._last_in(connection)
+            if last is not None and last.checkpoint.head == walk.at and last.checkpoint.key == self._key_id:
+                return last
+            made = await self._following(connection, last, walk.at, now)
             note = self._key.sign(text_of(made))
             row = CheckpointRow(made.head.seq, moment(made.at), made.key, note)
             await connection.execute(insert(checkpoints).values(seq=row.seq, at=row.at, key_id=row.key_id, note=row.note))
         return Signed(made, note)
 
-    def _following(self, newest: CheckpointRow | None, head: Head, origin: str, now: datetime) -> Checkpoint:
-        before = _checkpoint(newest)
-        if newest is None or before is None:
-            return Checkpoint(origin, head, b"", now, self._key_id)
-        return Checkpoint(before.origin, head, digest(split(newest.note)[0]), max(now, before.at + _TICK), self._key_id)
+    async def _start(self, last: Signed | None) -> Head:
+        """From where on it is to be looked: an end that we looked at, or signed."""
+        if last is not None and not await self._holds(last.checkpoint):
+            raise AuditTampered(f"the audit trail lacks row {last.checkpoint.head.seq}, which was signed, and nothing more of it is signed")
+        for head in (self._looked, last.checkpoint.head if last else None):
+            if head is not None and await self._trail.has(head):
+                return head
+        if problem := gap(Shelf(self._check), await segments_of(self._database)):
+            raise AuditTampered(f"rows of the audit trail were moved, and what tells of it is not ours; nothing is signed: {problem}")
+        return START
 
-    def _signed(self, row: CheckpointRow | None) -> Signed | None:
-        found = _checkpoint(row)
-        return Signed(found, row.note) if row and found else None
+    async def _following(self, connection: AsyncConnection, last: Signed | None, head: Head, now: datetime) -> Checkpoint:
+        """The next one. It hangs on the one before it in the table, whoever wrote that; nothing that such a one says is said again."""
+        origin, previous, at = "", b"", now
+        latest = max(now + _FAR, last.checkpoint.at) if last is not None else now + _FAR
+        before = await _newest(connection, checkpoints.c.at <= moment(latest))
+        if before is not None and (said := _said(before)) is not None:
+            previous, at = digest(text_of(said)), max(at, said.at + _TICK)
+        if last is not None:
+            origin, at = last.checkpoint.origin, max(at, last.checkpoint.at + _TICK)
+        else:
+            first = await connection.scalar(select(literal_column("hash")).select_from(log).order_by(log.c.seq).limit(1))
+            origin = origin_of(first if isinstance(first, bytes) else b"")
+        return Checkpoint(origin, head, previous, at, self._key_id)
+
+    async def _last(self) -> Signed | None:
+        async with self._database.reading() as connection:
+            return await self._last_in(connection)
+
+    async def _last_in(self, connection: AsyncConnection) -> Signed | None:
+        """The newest that one of our keys signed. Those of others say nothing, which is told once: see `keyturn audit verify`."""
+        others, found = 0, None
+        while found is None and (row := await _newest(connection, after=others)) is not None:
+            if (found := self._ours(row)) is None:
+                others += 1
+        if others and others != self._others:
+            told.warning(
+                "%d checkpoints in the database are not signed by us or a known key, and say nothing: see keyturn audit verify", others
+            )
+        self._others = others
+        return found
+
+    def _ours(self, row: CheckpointRow) -> Signed | None:
+        with suppress(NoteRefused):
+            signed = signed_of(row.note, self._check)
+            return signed if _agrees(row, signed.checkpoint) else None
+        return None
 
     @property
     def _key_id(self) -> str:
@@ -93,7 +136,7 @@ class CheckpointBook:
         """Up to which row it was looked now, from ``after`` on, and whether one of them wants a checkpoint soon."""
         wanted = or_(log.c.outcome == Outcome.DENIED, log.c.action.startswith(ROTATIONS, autoescape=True))
         head = await self._trail.head()
-        return head.seq, bool(await self._trail.find(log.c.seq > after, log.c.seq <= head.seq, wanted, most=1))
+        return head.seq, await is_there(self._database, log.c.seq > after, log.c.seq <= head.seq, wanted)
 
     async def lost(self, note: str) -> Signed | None:
         """Of this note (or '') and its own newest checkpoint the first whose row it lacks, though nobody accepted that.
@@ -101,14 +144,9 @@ class CheckpointBook:
         Raises `NoteRefused` where the note is not signed by us.
         """
         ours = [signed_of(note, self._check)] if note else []
-        newest = await newest_of(self._database)
-        # One of a key that is not ours any more, or somebody's, says nothing: `keyturn audit verify` tells of it.
-        signed_to = 0
-        with suppress(NoteRefused):
-            ours += [signed_of(newest.note, self._check)] if newest is not None else []
-            signed_to = ours[-1].checkpoint.head.seq if newest is not None and await self._trail.holds(ours[-1].checkpoint.head) else 0
-        for signed in ours:
-            if not await self._holds(signed.checkpoint, signed_to):
+        last = await self._last()
+        for signed in [*ours, *([last] if last is not None else [])]:
+            if not await self._holds(signed.checkpoint):
                 return signed
         return None
 
@@ -121,10 +159,10 @@ class CheckpointBook:
     def _check(self, note: str) -> str:
         return check(note, self._known)
 
-    async def _holds(self, wanted: Checkpoint, signed_to: int) -> bool:
+    async def _holds(self, wanted: Checkpoint) -> bool:
         if await self._trail.holds(wanted.head):
             return True
-        return any(covers(row, wanted.head, wanted.at) for row in await self._trail.losses(signed_to))
+        return any(covers(row, wanted.head, wanted.at) for row in await self._trail.losses())
 
 
 async def newest_of(database: Database) -> CheckpointRow | None:
@@ -136,20 +174,19 @@ async def newest_of(database: Database) -> CheckpointRow | None:
 async def rows_of(database: Database) -> Sequence[CheckpointRow]:
     """All of the table in the order of their times. Raises `ProviderError`."""
     async with database.reading() as connection:
-        found = await connection.execute(select(*_columns(connection)).order_by(*_ORDER))
+        found = await connection.execute(select(*_columns(connection)).select_from(checkpoints).order_by(*_ORDER))
         return [_row(each) for each in found.all()]
 
 
-async def _newest(connection: AsyncConnection) -> CheckpointRow | None:
-    newest = select(*_columns(connection)).order_by(*(column.desc() for column in _ORDER)).limit(1)
-    found = (await connection.execute(newest)).first()
+async def _newest(connection: AsyncConnection, *where: ColumnElement[bool], after: int = 0) -> CheckpointRow | None:
+    """The newest but ``after`` others."""
+    newest = select(*_columns(connection)).select_from(checkpoints).where(*where).order_by(*(column.desc() for column in _ORDER))
+    found = (await connection.execute(newest.limit(1).offset(after))).first()
     return _row(found) if found else None
 
 
 def _columns(connection: AsyncConnection) -> Sequence[ColumnElement[Any]]:
-    """SQLite holds bytes in a column of text that are none, on which its driver would fail."""
-    texts: Sequence[ColumnElement[Any]] = (checkpoints.c.at, checkpoints.c.key_id, checkpoints.c.note)
-    return checkpoints.c.seq, *(cast(each, LargeBinary) if connection.dialect.name == "sqlite" else each for each in texts)
+    return literal_column("seq"), *(short(connection, name, "") for name in ("at", "key_id", "note"))
 
 
 def _row(found: Row[Any]) -> CheckpointRow:
@@ -158,12 +195,16 @@ def _row(found: Row[Any]) -> CheckpointRow:
     return CheckpointRow(seq if isinstance(seq, int) else 0, at, key_id, note)
 
 
-def _checkpoint(row: CheckpointRow | None) -> Checkpoint | None:
-    """What the row says, whoever signed it. Raises `AuditTampered` where it is no checkpoint."""
-    try:
-        return checkpoint_of(split(row.note)[0]) if row is not None else None
-    except NoteRefused as problem:
-        raise AuditTampered(f"the checkpoint of row {row.seq if row else 0} is not as it was written: {problem}") from None
+def _said(row: CheckpointRow) -> Checkpoint | None:
+    """What it says, whoever signed it; None where it is no checkpoint, or another than its columns say."""
+    with suppress(NoteRefused):
+        said = checkpoint_of(split(row.note)[0])
+        return said if _agrees(row, said) else None
+    return None
+
+
+def _agrees(row: CheckpointRow, said: Checkpoint) -> bool:
+    return (row.seq, row.at, row.key_id) == (said.head.seq, moment(said.at), said.key)
 
 
 def _count(stretches: Sequence[tuple[int, int]]) -> int:

@@ -1,15 +1,16 @@
 """The port `Databases`: the operator's own database, and those of tenants, each with the key that opens it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from keyturn.model.keys import NO_KEYS, MasterKeys
+from keyturn.model.note import VerifierKey
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail, seal_key, trail_of
-from keyturn.store.audit_keys import AuditKeys, KeptKeys, signing_key
+from keyturn.store.audit_keys import AuditKeys, KeptKeys, kept_key, signing_key
 from keyturn.store.checkpoints import CheckpointBook, newest_of
 from keyturn.store.engine import open_database
 from keyturn.store.failures import DatabaseRefused
@@ -34,12 +35,13 @@ class Keeper(Protocol):
 class SqlDatabases:
     """Use `of`. ``holder`` is that of the operator's own database, None where it was given none.
 
-    ``keeper`` has its master keys where they were not given.
+    ``keeper`` has its master keys where they were not given, ``audit_keeper`` the key that signs its audit trail.
     """
 
     def __init__(self, holder: Keyholder | None = None, audit_keys: AuditKeys | None = None) -> None:
         self.holder = holder
         self.keeper: Keeper | None = None
+        self.audit_keeper: KeptKeys | None = None
         self._audit_keys = audit_keys or AuditKeys()
         self._turn = asyncio.Lock()
         self._is_open = False
@@ -88,7 +90,14 @@ class SqlDatabases:
         return SqlValues(await self.begin(), STORE)
 
     async def trail(self) -> AuditTrail:
-        return trail_of(await self.begin())
+        return trail_of(await self.begin(), self._public)
+
+    async def _public(self) -> Sequence[VerifierKey]:
+        """By which checkpoints and segments are ours. Raises as the keeper of audit keys does."""
+        made = None
+        if self._audit_keys.signing is None and self.audit_keeper is not None:
+            made = await kept_key(self.audit_keeper)
+        return (*self._audit_keys.public, *((made.verifier,) if made is not None else ()))
 
     async def checkpoints(self, keys: KeptKeys) -> CheckpointBook:
         """Those of the trail; the key is among ``keys`` where none was given. Raises `AuditKeyLost` where it should be there and is not."""

@@ -12,13 +12,16 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.audit import Term
+from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.errors import Fenced
 from keyturn.store.record_tables import fence
 
 STEP: Final = 5000
 """So many rows of the audit trail more are settled, and that is noted: a new term looks through no more than these."""
+_MOST: Final = 1 << 62
+"""Numbers that nobody ever comes to."""
 
-_STANDING: Final = f"SELECT epoch, holder, settled_to FROM {fence} WHERE name = :office"  # noqa: S608  # our own names
+_STANDING: Final = f"SELECT epoch, substr(holder, 1, 80), settled_to FROM {fence} WHERE name = :office"  # noqa: S608  # our own names
 _NOTE: Final = f"UPDATE {fence} SET settled_to = :settled_to WHERE name = :office"  # noqa: S608
 
 
@@ -26,12 +29,13 @@ async def begin(connection: AsyncConnection, office: str, holder: str, at: datet
     """A new term, by which all before it end."""
     mine = fence.c.name == office
     found = (await connection.execute(select(fence.c.epoch, fence.c.settled_to).where(mine))).first()
-    told = {"epoch": found.epoch + 1 if found else 1, "holder": holder, "since": at}
+    epoch, settled_to = _numbers(office, *found) if found else (0, 0)
+    told = {"epoch": epoch + 1, "holder": holder, "since": at}
     if found is None:
         await connection.execute(insert(fence).values(name=office, settled_to=0, **told))
     else:
         await connection.execute(update(fence).where(mine).values(**told))
-    return Term(office, found.epoch + 1 if found else 1, found.settled_to if found else 0)
+    return Term(office, epoch + 1, settled_to)
 
 
 def prove_in_file(connection: sqlite3.Connection, term: Term, step: int = STEP) -> None:
@@ -55,4 +59,15 @@ def _seen(found: Sequence[Any] | None, term: Term, step: int) -> int | None:
         raise Fenced(
             f"{named} acts as {term.office} in the database since; if that is no replica of this operator, give it a database of its own"
         )
+    _, settled_to = _numbers(term.office, epoch, settled_to)
     return max(term.settled_to, settled_to) if term.settled_to >= settled_to + step or not step else None
+
+
+def _numbers(office: str, epoch: object, settled_to: object) -> tuple[int, int]:
+    """The two as whoever writes here writes them. Raises `AuditTampered`: SQLite holds anything in any column."""
+    if type(epoch) is int and type(settled_to) is int and 0 <= epoch < _MOST and 0 <= settled_to < _MOST:
+        return epoch, settled_to
+    raise AuditTampered(
+        f"the row of {office} in the table {fence} is not as it was written: epoch {repr(epoch)[:40]}, settled_to {repr(settled_to)[:40]};"
+        f" set both to numbers from 0 on, less than {_MOST}, the epoch to a greater one than ever was there"
+    )
