@@ -89,7 +89,7 @@ class AuditQueue:
 
     def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
         self.counts.ended(entry.action, outcome, reason)
-        if len(self._line.rows) >= KEPT:
+        if self._line.is_full_of_records(KEPT, outcome):
             log.error("an entry is lost: too many wait for the audit trail", extra={"action": entry.action, "outcome": str(outcome)})
         else:
             self._put(Waiting(self._own.actor.row(entry, outcome=outcome, reason=reason)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyturn.model.audit import AuditRow
+from keyturn.model.audit import AuditRow, Outcome
 from keyturn.model.errors import AuditUnavailable, KeyturnError
 
 
@@ -51,6 +51,16 @@ class Line:
     def put(self, each: Waiting) -> None:
         self.rows.append(each)
         self.is_wanted.set()
+
+    def is_full_of_records(self, most: int, outcome: Outcome) -> bool:
+        """Whether one more, that ended so, is too much for a line of that length: a half is for intents and what settles them, and of the
+        other one a half for what is no denial.
+        """
+        if len(self.rows) < most // 4:
+            return False
+        records = [each.row.outcome for each in self.rows if each.row.outcome and not each.row.settles]
+        is_over = outcome == Outcome.DENIED and records.count(Outcome.DENIED) >= most // 4
+        return is_over or len(records) >= most // 2 or len(self.rows) >= most
 
     def give_back(self, group: Sequence[Waiting], *, is_sent: bool = False) -> None:
         """Those of a group that are still wanted come first again."""

@@ -22,6 +22,8 @@ log = logging.getLogger("keyturn.audit")
 
 LOOK_S: Final = 10.0
 """How often it is looked for rows that a checkpoint should follow within a minute."""
+PRESS_S: Final = 55.0
+"""After the last one such a row waits so long for the next, which so is there within a minute, and one a minute at most."""
 FIRST_S: Final = 1.0
 EVENT_S: Final = 3600.0
 LEAVE_S: Final = 5.0
@@ -91,10 +93,12 @@ class Checkpoints:
     _due: float = field(default=float("-inf"))
     _told: float = field(default=float("-inf"))
     _warned: float = field(default=float("-inf"))
+    _wrote: float = field(default=float("-inf"))
+    _terms: int = 0
 
     async def look(self) -> Sequence[Head]:
         """Ends that were signed, and that the trail lacks. Raises a `KeyturnError` without an answer, or without the key."""
-        book = await self.open()
+        terms, book = self._terms, await self.open()
         note = await self._kept()
         try:
             lost = await book.lost(note)
@@ -104,6 +108,8 @@ class Checkpoints:
             lost = await book.lost("")
         if lost is not None:
             return [lost.checkpoint.head]
+        if terms != self._terms:
+            return ()  # of a term that is over; the present one looks itself
         self._book, self._due, self._looked_to = book, float("-inf"), 0
         self._began.set()
         return ()
@@ -111,6 +117,7 @@ class Checkpoints:
     def begin_term(self, _: str) -> None:
         """Nothing is signed before `look` was: a term begins with what another replica left."""
         self._book = None
+        self._terms += 1
 
     async def run(self) -> None:
         """Until cancelled; what fails is said once, and tried again."""
@@ -154,14 +161,16 @@ class Checkpoints:
     async def _is_wanted(self, book: Book) -> bool:
         self._looked_to, is_pressing = await book.presses(self._looked_to)
         if is_pressing:
-            self._due = self.monotonic()
+            # Whoever is denied again and again makes one a minute, and not one at each look.
+            self._due = min(self._due, max(self.monotonic(), self._wrote + PRESS_S))
         return self.monotonic() >= self._due
 
     async def _sign(self, book: Book) -> None:
         signed = await book.write(self.clock.now())
         if signed is None:
             return  # an empty trail, of which the first rows come in a moment
-        self._due = self.monotonic() + self.period_s
+        self._wrote = self.monotonic()
+        self._due = self._wrote + self.period_s
         if self.signed is not None and signed.note == self.signed.note:
             return
         self.signed, self._is_outside, self._looked_to = signed, False, signed.checkpoint.head.seq

@@ -1,5 +1,7 @@
 """Rows of the audit trail that stand for themselves: what was denied, what is configured, and what is gone."""
 
+import asyncio
+
 from keyturn.decide.judge import text_of
 from keyturn.decide.story import listed
 from keyturn.flow.audit import is_denial, joined, reason_of
@@ -28,7 +30,8 @@ def note_denial(about: Cached, error: KeyturnError, memory: Memory, world: World
     """Says that an object may not have what it asks for: when that begins, and when something else becomes of it.
 
     Not at each retry, and not again by the next process: an object says itself, by ``reason``, what it was told before. A request
-    by annotation is answered by a row, whatever came of the last one.
+    by annotation is answered by a row, whatever came of the last one. Where an object or its namespace makes too many of them, some are
+    counted in the next row; how it stands in the end is told in any case.
     """
     if not (is_denial(error) or isinstance(error, _OWN_RULES)):
         return
@@ -36,10 +39,16 @@ def note_denial(about: Cached, error: KeyturnError, memory: Memory, world: World
     token = about.reconcile_token if isinstance(about, Managed) else ""
     told = f"{error.reason}\n{token}\n{message}"
     was_told = memory.denied == told or (not memory.denied and _stands_there(about, reason or error.reason, message))
-    memory.denied = told
     if was_told:
+        memory.denied = told
         return
+    unsaid = world.denials.admit(about.ref.namespace, memory.denials, asyncio.get_running_loop().time())
+    if unsaid is None:
+        memory.denied = memory.denied or "not told yet"  # the next retry does
+        return
+    memory.denied = told
     details = {"uid": about.uid, "generation": str(about.generation), "message": message}
+    details |= {"more": f"{unsaid} denials of this namespace are no rows"} if unsaid else {}
     action = "sync.deny" if isinstance(about, Managed) else "provider.deny"
     world.audit.record(joined(AuditEntry(action, str(about.ref), _denied(about, error), details=details)), Outcome.DENIED, reason_of(error))
 

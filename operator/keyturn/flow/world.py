@@ -10,6 +10,7 @@ from keyturn.decide.admit import Limits
 from keyturn.decide.fingerprint import FingerprintKey
 from keyturn.decide.judge import Patience, Record
 from keyturn.decide.story import Marks
+from keyturn.flow.denials import Denials, Own
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.workqueue import WorkQueue
 from keyturn.model.errors import FingerprintKeyChanged
@@ -36,6 +37,7 @@ class Memory:
     takes: dict[str, tuple[datetime, ...]] = field(default_factory=dict)
     marks: Marks | None = None
     denied: str = ""
+    denials: Own = field(default_factory=Own)
     generation: int = -1
 
     def note_success(self) -> None:
@@ -93,6 +95,7 @@ class World:
     cluster_id: Callable[[], str] = lambda: ""
     fingerprint: KeyHolder = field(default_factory=KeyHolder)
     mark_key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    denials: Denials = field(default_factory=Denials)
     memories: dict[ObjectRef, Memory] = field(default_factory=dict)
 
     def memory(self, ref: ObjectRef, uid: str) -> Memory:
