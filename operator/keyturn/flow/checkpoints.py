@@ -22,8 +22,8 @@ log = logging.getLogger("keyturn.audit")
 
 LOOK_S: Final = 10.0
 """How often it is looked for rows that a checkpoint should follow within a minute."""
-PRESS_S: Final = 55.0
-"""After the last one such a row waits so long for the next, which so is there within a minute, and one a minute at most."""
+PRESS_S: Final = 40.0
+"""After the last one such a row waits at least so long for the next: it is there within a minute, and few are made of many rows."""
 FIRST_S: Final = 1.0
 EVENT_S: Final = 3600.0
 LEAVE_S: Final = 5.0
@@ -161,7 +161,7 @@ class Checkpoints:
     async def _is_wanted(self, book: Book) -> bool:
         self._looked_to, is_pressing = await book.presses(self._looked_to)
         if is_pressing:
-            # Whoever is denied again and again makes one a minute, and not one at each look.
+            # Whoever is denied again and again makes about one a minute, and not one at each look.
             self._due = min(self._due, max(self.monotonic(), self._wrote + PRESS_S))
         return self.monotonic() >= self._due
 
