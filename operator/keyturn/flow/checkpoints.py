@@ -50,7 +50,7 @@ class Book(Protocol):
     async def lost(self, note: str) -> Signed | None:
         """Of its own newest checkpoint and this note (or '') the first whose row it lacks, though nobody accepted that.
 
-        Raises `NoteRefused` where the note is not signed by us.
+        Raises `NoteRefused` where the note is not signed by us, or is of another trail than this one, which we signed.
         """
 
     def is_newer(self, note: str, signed: Signed) -> bool:

@@ -141,19 +141,28 @@ class CheckpointBook:
     async def lost(self, note: str) -> Signed | None:
         """Of this note (or '') and its own newest checkpoint the first whose row it lacks, though nobody accepted that.
 
-        Raises `NoteRefused` where the note is not signed by us.
+        Raises `NoteRefused` where the note is not signed by us, or is of another trail than this one, which we signed.
         """
         ours = [signed_of(note, self._check)] if note else []
         last = await self._last()
+        if (
+            ours
+            and last is not None
+            and ours[0].checkpoint.origin != last.checkpoint.origin
+            and await self._trail.holds(last.checkpoint.head)
+        ):
+            # Of an operator of another class, say. Where this trail has no checkpoint that holds, it may well be the one that is another.
+            raise NoteRefused("it is of another trail, which the same key signs")
         for signed in [*ours, *([last] if last is not None else [])]:
             if not await self._holds(signed.checkpoint):
                 return signed
         return None
 
     def is_newer(self, note: str, signed: Signed) -> bool:
-        """Whether this note is signed by us, and later than that one."""
+        """Whether this note is signed by us, of that trail, and later than that one."""
         with suppress(NoteRefused):
-            return signed_of(note, self._check).checkpoint.at > signed.checkpoint.at
+            found, made = signed_of(note, self._check).checkpoint, signed.checkpoint
+            return found.origin == made.origin and found.at > made.at
         return False
 
     def _check(self, note: str) -> str:
