@@ -221,5 +221,5 @@ def started_and_stopped(stage: Stage) -> None:
     attempt = stage.trail.lines("--attempt", created["attempt"])
     assert [line.split()[3] for line in attempt] == ["provider.read", "secret.create"]
     assert all(line.endswith(f"#{created['attempt']}") for line in attempt)
-    assert stage.trail.lines("--actor", "operator/operator", "--since", started["at"])[0].split()[3] == "operator.start"
+    assert "operator.start" in {line.split()[3] for line in stage.trail.lines("--actor", "operator/operator", "--since", started["at"])}
     assert stage.trail.lines("--actor", "operator/operator", "--until", started["at"]) == []

@@ -21,7 +21,7 @@ class Record:
 
 
 RECORDS = [
-    Record("audit_checkpoints", "(7, 'now', 'k1', 'signed')", "(7, 'now', 'k1', 'forged')", "note"),
+    Record("audit_checkpoints", "('now', 7, 'k1', 'signed')", "('now', 7, 'k1', 'forged')", "note"),
     Record("audit_segments", "(1, 9, x, 9, x, 'one', 'signed', 'now')", "(1, 9, x, 9, x, 'one', 'forged', 'now')", "note"),
     Record(
         "secret_rotation_log",
