@@ -72,21 +72,7 @@ class TrailAudit:
         self._records.append(self._row(entry, "", outcome, reason))
 
     def _row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
-        return AuditRow(
-            secrets.token_hex(8),
-            datetime.now(UTC),
-            self.actor,
-            entry.action,
-            entry.subject,
-            entry.target,
-            entry.trigger,
-            entry.keys,
-            entry.details,
-            entry.attempt,
-            settles,
-            outcome,
-            reason,
-        )
+        return AuditRow.of(entry, secrets.token_hex(8), datetime.now(UTC), self.actor, settles, outcome, reason)
 
 
 @asynccontextmanager

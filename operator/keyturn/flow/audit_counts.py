@@ -11,24 +11,6 @@ Ended: TypeAlias = Callable[[str, Outcome, str], None]
 """Is told of each settlement and record: action, outcome, reason."""
 
 
-def nobody(action: str, outcome: Outcome, reason: str) -> None:
-    """Hears it, and tells no one."""
-
-
-def nothing() -> str:
-    """No problem."""
-    return ""
-
-
-def none() -> None:
-    """There is none."""
-
-
-def zero() -> int:
-    """Nothing."""
-    return 0
-
-
 @dataclass(slots=True)
 class AuditCounts:
     """Since the process began. ``refused``: rows that the database can never hold; ``failures``: times that it took nothing.
@@ -39,7 +21,7 @@ class AuditCounts:
 
     refused: int = 0
     failures: int = 0
-    ended: Ended = nobody
-    unsigned: Callable[[], str] = nothing
-    signed_at: Callable[[], datetime | None] = none
-    spooled: Callable[[], int] = zero
+    ended: Ended = lambda *_: None
+    unsigned: Callable[[], str] = lambda: ""
+    signed_at: Callable[[], datetime | None] = lambda: None
+    spooled: Callable[[], int] = lambda: 0

@@ -12,7 +12,7 @@ from typing import Final
 
 from keyturn.flow.audit_counts import AuditCounts
 from keyturn.flow.audit_rows import Spool, Trail
-from keyturn.flow.audit_term import NOT_OURS, Actor, Look, OwnTerm, entry_of, nothing
+from keyturn.flow.audit_term import NOT_OURS, Actor, Look, OwnTerm, nothing
 from keyturn.flow.audit_waiting import Line, Waiting, odd, tell
 from keyturn.model.audit import AuditEntry, Findings, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Fenced, Invalid, KeyturnError, NotLeading, ProviderError
@@ -258,7 +258,7 @@ class AuditQueue:
         if each.told is None:
             return True
         if each.is_sent:
-            self._doubtful[each.row.event] = entry_of(each.row)
+            self._doubtful[each.row.event] = each.row.entry
             self._own.note_intent(each.row.event, self.head)
         tell([each], error)
         return False

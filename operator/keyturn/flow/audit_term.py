@@ -53,25 +53,11 @@ class Actor:
     def row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
         """A new row of ours."""
         self._serial += 1
-        return AuditRow(
-            f"{self.mark}{self._serial}",
-            self.clock.now(),
-            f"{self.kind}/{self.name}",
-            entry.action,
-            entry.subject,
-            entry.target,
-            entry.trigger,
-            entry.keys,
-            entry.details,
-            entry.attempt,
-            settles,
-            outcome,
-            reason,
-        )
+        return AuditRow.of(entry, f"{self.mark}{self._serial}", self.clock.now(), f"{self.kind}/{self.name}", settles, outcome, reason)
 
     def called_off(self, intent: AuditRow) -> AuditRow:
         """Settles one whose maker was to act after it, and was called off while it was written."""
-        return self.row(entry_of(intent), intent.event, Outcome.FAILURE, "Cancelled")
+        return self.row(intent.entry, intent.event, Outcome.FAILURE, "Cancelled")
 
 
 @dataclass(slots=True)
@@ -196,13 +182,8 @@ class OwnTerm:
 
 def settlement(actor: Actor, dead: AuditRow) -> AuditRow | None:
     """Says that whoever made it ended before it was settled; None where no row can settle it, as none of ours is."""
-    made = actor.row(entry_of(dead), dead.event, Outcome.UNKNOWN, "ProcessEnded")
+    made = actor.row(dead.entry, dead.event, Outcome.UNKNOWN, "ProcessEnded")
     try:
         return made if texts_of(made)["settles"] == dead.event else None
     except (TypeError, ValueError, AttributeError, RecursionError):
         return None  # its keys or details are no texts
-
-
-def entry_of(row: AuditRow) -> AuditEntry:
-    """What it was made of."""
-    return AuditEntry(row.action, row.subject, row.target, row.trigger, row.keys, row.details, row.attempt)

@@ -83,6 +83,17 @@ class AuditRow:
     outcome: str = ""
     reason: str = ""
 
+    @classmethod
+    def of(cls, entry: AuditEntry, event: str, at: datetime, actor: str, *ending: str) -> "AuditRow":
+        """The row of an entry; ``ending`` is what it settles, the outcome and the reason, where there are any."""
+        e = entry
+        return cls(event, at, actor, e.action, e.subject, e.target, e.trigger, e.keys, e.details, e.attempt, *ending)
+
+    @property
+    def entry(self) -> AuditEntry:
+        """What it was made of."""
+        return AuditEntry(self.action, self.subject, self.target, self.trigger, self.keys, self.details, self.attempt)
+
 
 OPEN: Final = "open"
 """Instead of an outcome: what nothing settles yet."""
