@@ -19,9 +19,10 @@ STAMP := .venv/.ready-$(shell cat pyproject.toml requirements/dev.txt | git hash
 PYTHON = $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 # What is made from the models, and how, below a folder.
-GENERATED := crds charts/keyturn/files/crds docs/api.md docs/reasons.md docs/settings.md
+GENERATED := crds charts/keyturn/files/crds docs/api.md docs/reasons.md docs/settings.md docs/metrics.md
 generate = $(BIN)/keyturn crds --out $(1)/crds --out $(1)/charts/keyturn/files/crds --docs $(1)/docs/api.md \
-	&& $(BIN)/keyturn reasons --out $(1)/docs/reasons.md && $(BIN)/keyturn settings --out $(1)/docs/settings.md
+	&& $(BIN)/keyturn reasons --out $(1)/docs/reasons.md && $(BIN)/keyturn settings --out $(1)/docs/settings.md \
+	&& $(BIN)/keyturn metrics --out $(1)/docs/metrics.md
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/keyturn/__init__.py)
 
 # A KUBECONFIG that merely stands in the environment names no cluster: it must be typed, `make demo KUBECONFIG=F`.
@@ -97,13 +98,13 @@ bench: setup ## What a thousand objects cost, beside the budget: a table, and be
 	@$(CONTROLPLANE) build </dev/null
 	@PYTHONPATH=tests $(BIN)/python -m bench run --objects '$(N)' --runs '$(RUNS)' --provider '$(PROVIDER)' </dev/null
 
-crds: setup ## Writes crds/, the chart's copy of it, and docs/api.md, reasons.md and settings.md, from the code
+crds: setup ## Writes crds/, the chart's copy of it, and docs/api.md, reasons.md, settings.md and metrics.md, from the code
 	$(call generate,.)
 
 verify: setup ## Fails when a generated file differs from what would be generated
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && tar -c $(GENERATED) | tar -x -C "$$fresh" && $(call generate,"$$fresh") \
-		&& for each in $(GENERATED); do git --no-pager diff --no-index --exit-code "$$each" "$$fresh/$$each" || exit; done \
-		|| { echo 'verify: run make crds' >&2; exit 1; }
+		&& for each in $(GENERATED); do git --no-pager diff --no-index --exit-code "$$each" "$$fresh/$$each" \
+		|| { echo 'verify: run make crds' >&2; exit 1; }; done
 
 image: ## The image keyturn:VERSION, with docker
 	docker build --tag keyturn:$(VERSION) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .

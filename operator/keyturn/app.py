@@ -54,6 +54,7 @@ from keyturn.model.audit import AuditMode
 from keyturn.model.default import DefaultProvider
 from keyturn.model.errors import KeyturnError, Rejected
 from keyturn.model.ids import DEFAULT_PROVIDER, MANAGED_LABEL, ObjectRef
+from keyturn.model.metrics import BUILD, DEPTH, EVENTS_DROPPED, LEADER, LOOP_LAG, OLDEST, PROVIDERS, TASKS
 from keyturn.model.order import ProviderOrder
 from keyturn.model.reader import CLUSTER
 from keyturn.model.status import REASONS, WELL
@@ -167,8 +168,8 @@ def assemble(settings: Settings, config: ClusterConfig, own: frozenset[str], giv
     watchdog = Watchdog(queue, watches, settings.stall_limit_s, settings.dead_limit_s)
     _watch_numbers(metrics, world, watchdog, events, cache.unsynced, audit)
     standing = partial(_standing, cache, settings.controller_class)
-    metrics.tally("keyturn_providers", "Provider objects, by type and the reason of their Ready.", ("provider", "reason"), standing)
-    metrics.watch("keyturn_is_leader", "1 while this replica does the work, else 0.", lambda: float(leading.is_leading))
+    metrics.tally(PROVIDERS, standing)
+    metrics.watch(LEADER, lambda: float(leading.is_leading))
     office = Office(world, _facts(given), settings.changed)
     made = Engine(
         settings, config, client, lease_client, leading, world, cache, secrets, references, news, events, metrics, watches, watchdog, office
@@ -214,10 +215,9 @@ def _watch_numbers(
     metrics: Metrics, world: World, watchdog: Watchdog, events: EventPoster, unsynced: Unsynced, audit: AuditQueue | LogAudit
 ) -> None:
     """Numbers that are read where they stand. Read in the health server's threads."""
-    metrics.watch("keyturn_build_info", "1, with the version of this replica.", lambda: 1.0, version=__version__)
+    metrics.watch(BUILD, lambda: 1.0, version=__version__)
     for lane in Lane:
-        depth = partial(world.queue.depth, lane)
-        metrics.watch("keyturn_queue_depth", "Objects that wait in a lane of the queue.", depth, lane=lane.name.lower())
+        metrics.watch(DEPTH, partial(world.queue.depth, lane), lane=lane.name.lower())
 
     def oldest() -> float:
         for ref, age_s in unsynced.by_age():
@@ -227,12 +227,12 @@ def _watch_numbers(
                 return age_s
         return 0.0
 
-    metrics.watch("keyturn_oldest_unsynced_seconds", "Age of the oldest ManagedSecret that is not as ordered; 0 where all are.", oldest)
+    metrics.watch(OLDEST, oldest)
     watch_audit(metrics, audit, world.clock)
-    metrics.watch("keyturn_events_dropped_total", "Events for people that were not posted.", lambda: events.dropped)
+    metrics.watch(EVENTS_DROPPED, lambda: events.dropped)
     loop = asyncio.get_running_loop()
-    metrics.watch("keyturn_tasks", "Tasks of the event loop: growth without more objects is a leak.", lambda: len(asyncio.all_tasks(loop)))
-    metrics.watch("keyturn_event_loop_lag_seconds", "How late the event loop was, at most, in the last minute.", lambda: watchdog.lag_s)
+    metrics.watch(TASKS, lambda: len(asyncio.all_tasks(loop)))
+    metrics.watch(LOOP_LAG, lambda: watchdog.lag_s)
 
 
 def _standing(cache: ObjectCache, controller_class: str) -> Mapping[tuple[str, ...], float]:

@@ -11,11 +11,15 @@ from types import NoneType
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import Metric as Family
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from keyturn.model.errors import KeyturnError
+from keyturn.model.metric import Metric, Sort
+from keyturn.model.metrics import CALLS, LANES, PHASE, PHASES, SYNCS, WAITS, WRITES
+from keyturn.model.metrics_audit import FAILURES
 from keyturn.model.sensitive import Sensitive
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -112,25 +116,18 @@ def set_up_logs(level: str) -> None:
     logging.getLogger("keyturn").setLevel(level.upper())
 
 
-PHASES = ("admit", "observe", "fetch", "gather", "compose", "diff", "perform", "status")
-LANES = ("urgent", "routine")
-_SHORT = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-_LONG = (0.001, 0.01, 0.1, 0.5, 1, 5, 10, 60, 300)
-
-
 @dataclass(slots=True, eq=False)
 class _Readings(Collector):
-    """Numbers that are read when they are asked for, under one name. A name that ends in ``_total`` is a counter's."""
+    """Numbers that are read when they are asked for, under one name."""
 
-    name: str
-    description: str
+    metric: Metric
     reads: list[tuple[dict[str, str], Callable[[], float]]] = field(default_factory=list)
 
-    def collect(self) -> Iterator[Metric]:
-        kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
-        family = kind(self.name, self.description, labels=list(self.reads[0][0]))
+    def collect(self) -> Iterator[Family]:
+        kind = CounterMetricFamily if self.metric.sort is Sort.COUNTER else GaugeMetricFamily
+        family = kind(self.metric.name, self.metric.says, labels=list(self.metric.labels))
         for labels, read in self.reads:
-            family.add_metric(list(labels.values()), read())
+            family.add_metric([labels[name] for name in self.metric.labels], read())
         yield family
 
 
@@ -138,13 +135,11 @@ class _Readings(Collector):
 class _Tally(Collector):
     """One gauge for each set of labels that there is when it is asked for."""
 
-    name: str
-    description: str
-    labels: tuple[str, ...]
+    metric: Metric
     read: Callable[[], Mapping[tuple[str, ...], float]]
 
-    def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(self.name, self.description, labels=self.labels)
+    def collect(self) -> Iterator[Family]:
+        family = GaugeMetricFamily(self.metric.name, self.metric.says, labels=list(self.metric.labels))
         for values, number in self.read().items():
             family.add_metric(values, number)
         yield family
@@ -156,60 +151,32 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         self.registry = CollectorRegistry()
-        self._syncs = Histogram(
-            "keyturn_sync_duration_seconds",
-            "Time of one sync of a ManagedSecret, by how it ended.",
-            ["outcome"],
-            registry=self.registry,
-            buckets=_SHORT,
-        )
-        phases = Histogram(
-            "keyturn_sync_phase_seconds",
-            "Time of one phase of a sync, waits included.",
-            ["phase"],
-            registry=self.registry,
-            buckets=_SHORT,
-        )
-        waits = Histogram(
-            "keyturn_queue_wait_seconds",
-            "How long an object waited for a worker, by the lane in which it did.",
-            ["lane"],
-            registry=self.registry,
-            buckets=_LONG,
-        )
+        self._syncs, self._calls = self._histogram(SYNCS), self._histogram(CALLS)
+        self._writes, self._failures = self._counter(WRITES), self._counter(FAILURES)
+        phases, waits = self._histogram(PHASE), self._histogram(WAITS)
         # Of these there are several an object, so that their children are looked up once.
         self._phases = {phase: phases.labels(phase) for phase in PHASES}
         self._waits = {lane: waits.labels(lane) for lane in LANES}
         self._readings: dict[str, _Readings] = {}
-        self._writes = Counter(
-            "keyturn_cluster_writes_total", "Writes to the API server, by what was written.", ["what"], registry=self.registry
-        )
-        self._failures = Counter(
-            "keyturn_access_failures_total",
-            "What was done with secrets and did not end well, as the audit trail tells it: denied, failed, or without an answer.",
-            ["action", "outcome", "reason"],
-            registry=self.registry,
-        )
-        self._calls = Histogram(
-            "keyturn_provider_call_duration_seconds",
-            "Time of one call to a provider, by its type, the call and the class of its result.",
-            ["provider", "call", "result"],
-            registry=self.registry,
-            buckets=_SHORT,
-        )
 
-    def watch(self, name: str, description: str, read: Callable[[], float], **labels: str) -> None:
-        """Adds a number that is read when it is asked for, in another thread; one name may come again with other labels."""
-        readings = self._readings.get(name)
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.says, list(metric.labels), registry=self.registry)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(metric.name, metric.says, list(metric.labels), registry=self.registry, buckets=metric.buckets)
+
+    def watch(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Adds a number that is read when it is asked for, in another thread; one metric may come again with other labels."""
+        readings = self._readings.get(metric.name)
         if readings is None:
-            readings = self._readings[name] = _Readings(name, description)
+            readings = self._readings[metric.name] = _Readings(metric)
         readings.reads.append((labels, read))
         if len(readings.reads) == 1:
             self.registry.register(readings)
 
-    def tally(self, name: str, description: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
-        """Adds numbers by their labels' values, which come and go; ``read`` as in `watch`."""
-        self.registry.register(_Tally(name, description, labels, read))
+    def tally(self, metric: Metric, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Adds numbers by the values of the metric's labels, which come and go; ``read`` as in `watch`."""
+        self.registry.register(_Tally(metric, read))
 
     def synced(self, outcome: str, seconds: float) -> None:
         self._syncs.labels(outcome).observe(seconds)

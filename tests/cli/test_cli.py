@@ -117,7 +117,7 @@ def test_a_shell_can_complete_commands_and_flags(shell: Shell, words: str) -> No
     assert flags.stdout == "plain,--workers\n"
 
 
-@pytest.mark.parametrize("tool", ["crds", "reasons"])
+@pytest.mark.parametrize("tool", ["crds", "reasons", "settings", "metrics"])
 def test_tools_of_the_build_are_there_and_not_listed(shell: Shell, tool: str) -> None:
     assert shell.run(f"keyturn {tool} --help").returncode == 0
     assert tool not in HELP

@@ -17,6 +17,7 @@ from keyturn.decide.watchdog import LAG_S
 from keyturn.flow.workqueue import WorkQueue
 from keyturn.handlers.health import CONNECTIONS, REQUEST_LIMIT, REQUEST_S, HealthServer, NoListener
 from keyturn.handlers.watchdog import Watchdog
+from keyturn.model.metrics import TASKS
 from keyturn.telemetry import Metrics
 
 WITHIN_S = 5.0
@@ -74,12 +75,12 @@ async def test_what_is_wrong_is_named_line_by_line(desk: Desk) -> None:
 
 
 async def test_metrics_are_shown_in_the_text_format(desk: Desk) -> None:
-    desk.server.metrics.watch("keyturn_some", "Something.", lambda: 3.0)
+    desk.server.metrics.watch(TASKS, lambda: 3.0)
     with closing(http.client.HTTPConnection(LOOPBACK, desk.server.port, timeout=WITHIN_S)) as connection:
         connection.request("GET", "/metrics")
         answer = connection.getresponse()
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-        assert "\nkeyturn_some 3.0\n" in answer.read().decode()
+        assert "\nkeyturn_tasks 3.0\n" in answer.read().decode()
 
 
 async def test_an_answer_does_not_say_who_gives_it(desk: Desk) -> None:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "crds": ("keyturn.cli.crds", ""),
     "reasons": ("keyturn.cli.reasons", ""),
     "settings": ("keyturn.cli.settings", ""),
+    "metrics": ("keyturn.cli.metrics", ""),
 }
 
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from keyturn.flow.audit_counts import AuditCounts
+from keyturn.model import metrics_audit as told
 from keyturn.model.audit import Head, Outcome
 from keyturn.model.status import REASONS
 from keyturn.ports import Clock
@@ -51,15 +52,12 @@ def watch_audit(metrics: Metrics, trail: Trail, clock: Clock) -> None:
 
     counts = trail.counts
     counts.ended = ended
-    metrics.watch("keyturn_audit_up", "1 while the audit trail takes entries, else 0.", lambda: float(not trail.problem))
-    metrics.watch("keyturn_audit_waiting_rows", "Rows of the audit trail that are not written yet.", lambda: float(trail.lag))
-    metrics.watch("keyturn_audit_oldest_waiting_seconds", "How long the oldest of these rows has waited.", lambda: trail.oldest_s)
-    metrics.watch("keyturn_audit_head_seq", "Number of the last row that this replica knows; 0 where it knows none.", head_seq)
-    metrics.watch("keyturn_audit_failures_total", "Times that the audit trail's database took nothing.", lambda: float(counts.failures))
-    refused = "Rows that the audit trail's database can never hold."
-    metrics.watch("keyturn_audit_refused_rows_total", refused, lambda: float(counts.refused))
-    unsigned = "1 while the end of the audit trail cannot be signed, or put where its database has no access, else 0."
-    metrics.watch("keyturn_audit_unsigned", unsigned, lambda: float(bool(counts.unsigned())))
-    signed = "Age of the newest checkpoint that this replica knows; 0 where it knows none."
-    metrics.watch("keyturn_audit_checkpoint_age_seconds", signed, signed_s)
-    metrics.watch("keyturn_audit_spool_bytes", "Bytes of the audit trail that wait in the spool.", lambda: float(counts.spooled()))
+    metrics.watch(told.AUDIT_UP, lambda: float(not trail.problem))
+    metrics.watch(told.AUDIT_WAITING, lambda: float(trail.lag))
+    metrics.watch(told.AUDIT_OLDEST, lambda: trail.oldest_s)
+    metrics.watch(told.AUDIT_HEAD, head_seq)
+    metrics.watch(told.AUDIT_FAILURES, lambda: float(counts.failures))
+    metrics.watch(told.AUDIT_REFUSED, lambda: float(counts.refused))
+    metrics.watch(told.AUDIT_UNSIGNED, lambda: float(bool(counts.unsigned())))
+    metrics.watch(told.AUDIT_SIGNED, signed_s)
+    metrics.watch(told.AUDIT_SPOOL, lambda: float(counts.spooled()))
