@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.decide.auditrow import moment
 from keyturn.model.audit import ACCEPTED, Head, Outcome
 from keyturn.model.keys import MasterKeys
 from keyturn.store.audit import AuditTrail, seal_key, trail_of
@@ -23,6 +24,7 @@ from store.test_verify_command import VKEY, keyturn
 
 NOW = datetime(2026, 11, 30, 20, tzinfo=UTC)
 BOGUS = "bb" * 32
+LOST = "rows=7 to 9, note=OPS-7, "
 
 
 async def ours(place: Place) -> tuple[AuditTrail, CheckpointBook]:
@@ -58,6 +60,9 @@ async def test_after_an_accepted_loss_each_end_is_told_as_it_is(place: Place, tm
     [found] = await made.losses()
     assert (found.action, found.actor, found.details["note"]) == (ACCEPTED, f"user/{os.getuid()}", "OPS-7")
     assert {"user", "host", "rows"} <= set(found.details)
+    code, told = await keyturn(place, "query", "--action", ACCEPTED)
+    who = f"user={found.details['user']}, host={found.details['host']}"
+    assert (code, told) == (0, f"7 {moment(found.at)} user/{os.getuid()} {ACCEPTED} audit trail -> {ends[2]}: success; {LOST}{who}\n")
     code, told = await keyturn(place, "verify", "--key", VKEY, "--anchor", str(ends[2]))
     assert (code, "row 7 says that somebody accepted that, which counts where a checkpoint is signed of it" in told) == (1, True), told
     await made.append([row(f"new-{n}") for n in range(5)])

@@ -53,6 +53,12 @@ async def test_a_file_is_followed_without_the_database(place: Place, tmp_path: P
     assert (code, told.splitlines()[0]) == (0, f"rows 1 to {ROWS} hang together as they were written; the end is {head}")
     assert "seals were not checked" in told
     assert [name for name in names(tmp_path) if name.startswith(".")] == []
+    code, told = await said(place, "export", "-o", "-", "--format", form)
+    if form == "jsonl":
+        lines = f"{path.read_text()}standard output has rows 1 to {ROWS}; the end is {head}"
+        assert (code, told) == (0, lines)
+    else:
+        assert (code, told.splitlines()[-1]) == (2, "Error: only lines of JSON go to standard output; name a file for a database")
 
 
 @pytest.mark.parametrize("form", FORMS)

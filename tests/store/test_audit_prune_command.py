@@ -51,6 +51,15 @@ async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tm
     assert (code, said) == (1, [f"keyturn: rows up to 10 were moved out of the database; the newest of their files is {moved[-1].name}"])
     code, said = await keyturn(place, "export", "-o", tmp_path / "rest")
     assert (code, said[0].partition(";")[0]) == (0, f"{tmp_path / 'rest'} has rows 11 to {20 + len(moved)}")
+    elsewhere = f"rows 1 to 10 were moved out of the database, and are not looked into; the newest of their files is {moved[-1].name}"
+    assert said[1:] == [elsewhere]
+    code, said = await keyturn(place, "export", "-o", "-")
+    assert (code, said[-2].partition(";")[0], said[-1]) == (0, f"standard output has rows 11 to {20 + len(moved)}", elsewhere)
+    assert "\n".join((*said[:-2], "")) == (tmp_path / "rest").read_text()
+    code, said = await keyturn(place, "query", "--object", "shop/nothing")
+    assert (code, said[-1]) == (0, elsewhere)
+    code, said = await keyturn(place, "query", "--action", "audit.prune")
+    assert (code, "user=" in said[0] and "host=" in said[0]) == (0, True), said
     (folder / moved[0].name).unlink()
     code, said = await keyturn(place, "verify", "--segments", folder, "--key", vkey)
     assert (code, len(said)) == (1, 1)

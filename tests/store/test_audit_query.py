@@ -1,12 +1,12 @@
 """`keyturn audit query`, on both databases: by object, actor, action, time, attempt, key, outcome and reason, and what it says of none."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keyturn.model.audit import AuditRow, Outcome
 from store.places import Place
-from store.test_audit import AT, row, trail
+from store.test_audit import AT, row, trail, unlocked
 from store.test_verify_command import keyturn
 
 APP, VAULT = "ManagedSecret/shop/app", "ClusterSecretProvider/vault"
@@ -51,6 +51,9 @@ async def test_what_is_asked_for_is_told_a_line_for_each_with_why_and_how_it_end
         (("--actor", "operator/b"), [DENIED]),
         (("--action", "secret.create"), [CREATED]),
         (("--attempt", "t1"), [CREATED]),
+        (("--attempt", "#t1"), [CREATED]),
+        (("--namespace", "shop"), [CREATED, DENIED, LEFT]),
+        (("--namespace", "sho"), []),
         (("--key", 'odd"key'), [CREATED]),
         (("--key", "moved"), [PASSED]),
         (("--key", "pass"), []),
@@ -96,6 +99,29 @@ async def test_an_empty_trail_a_wrong_time_and_a_limit_are_told(place: Place) ->
     await trail(place).append(story())
     code, told = await keyturn(place, "query", "--limit", "2")
     assert (code, told.splitlines()) == (0, [DENIED, LEFT, "these are the newest 2; --limit shows more, --since and --until others"])
+
+
+async def test_times_go_back_days_and_each_hint_is_told_once_and_what_is_upside_down_is_refused(place: Place) -> None:
+    now = datetime.now(UTC)
+    await trail(place).append([row("old", at=now - timedelta(days=4)), row("young", at=now - timedelta(days=1))])
+    code, told = await keyturn(place, "query", "--since", "2d")
+    assert (code, [line.partition(" ")[0] for line in told.splitlines()]) == (0, ["2"]), told
+    code, told = await keyturn(place, "query", "--since", "3d", "--until", "2d12h")
+    assert (code, told.count("times are in UTC")) == (0, 1), told
+    for command in (("query",), ("export", "-o", "-")):
+        code, told = await keyturn(place, *command, "--since", "1h", "--until", "2h")
+        assert (code, "--since has to be before --until" in told) == (2, True), told
+
+
+async def test_a_row_that_holds_no_text_is_named_and_others_are_told(place: Place) -> None:
+    await trail(place).append(story())
+    await unlocked(place)
+    odd = "target = CAST(x'ff00fe' AS TEXT)" if place.server is None else "target = repeat('x', 9000000)"
+    await place.execute(f"UPDATE secret_access_log SET {odd} WHERE seq = 5")
+    code, told = await keyturn(place, "query", "--actor", "operator/b")
+    assert (code, told.startswith("keyturn: the audit trail is not as it was written: row 5: it ")) == (1, True), told
+    code, told = await keyturn(place, "query", "--actor", "operator/a")
+    assert (code, [line for line in told.splitlines() if line[:1].isdigit()]) == (0, [CREATED, PASSED, LEFT]), told
 
 
 async def test_rows_come_whole_as_json_those_that_settle_too(place: Place) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +13,13 @@ import click
 
 from keyturn.cli.kept_keys import has_keys, master_keys
 from keyturn.cli.needs import NoDatabase
+from keyturn.decide.printable import printed
 from keyturn.model.audit import Head
 from keyturn.model.durations import seconds
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
+    from keyturn.model.segment import Segment
     from keyturn.store.audit import AuditTrail
     from keyturn.store.engine import Database
     from keyturn.store.keys import Keyholder
@@ -25,7 +27,17 @@ if TYPE_CHECKING:
 EVERY_S: Final = 0.2
 
 
-_AGO: Final = re.compile(r"([0-9.]+[a-z]+)+")
+_SPAN: Final = re.compile(r"(?:([0-9]{1,5})d)?((?:[0-9.]+[a-z]+)*)")
+DAY_S: Final = 86_400
+
+
+def span(text: str) -> float | None:
+    """Seconds of a Go-style duration that may begin with days, such as 90d; None where it is none of the kind. Raises `ValueError`."""
+    found = _SPAN.fullmatch(text)
+    if not text or found is None:
+        return None
+    days, rest = found.groups()
+    return int(days or 0) * DAY_S + (seconds(rest) if rest else 0)
 
 
 class Anchor(click.ParamType[Head]):
@@ -47,12 +59,19 @@ class Time(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
-            if _AGO.fullmatch(str(value)):
-                return datetime.now(UTC) - timedelta(seconds=seconds(str(value)))
+            if (ago := span(str(value))) is not None:
+                return datetime.now(UTC) - timedelta(seconds=ago)
             found = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail("is no time; write it as 2026-11-30, 2026-11-30T12:00:00Z, or 2h for two hours ago", param, ctx)
+            self.fail("is no time; write it as 2026-11-30, 2026-11-30T12:00:00Z, or 2h for two hours ago, 2d for two days", param, ctx)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def in_order(since: datetime | None, until: datetime | None) -> None:
+    """Raises `click.UsageError` where nothing can be between the two."""
+    if since is not None and until is not None and since >= until:
+        message = "--since has to be before --until; so long ago, the longer time comes first: --since 2d --until 1d"
+        raise click.UsageError(message)
 
 
 def database_url() -> Sensitive:
@@ -63,6 +82,14 @@ def database_url() -> Sensitive:
 def processors() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def told_elsewhere(moved: "Sequence[Segment]") -> str:
+    """Which rows are not in the database any more; '' where all are."""
+    if not moved:
+        return ""
+    last, name = moved[-1].last, printed(moved[-1].name)
+    return f"rows 1 to {last} were moved out of the database, and are not looked into; the newest of their files is {name}"
 
 
 @contextmanager

@@ -108,6 +108,7 @@ class Question:
     """
 
     object: str = ""
+    namespace: str = ""
     actor: str = ""
     action: str = ""
     attempt: str = ""

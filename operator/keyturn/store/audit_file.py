@@ -74,6 +74,15 @@ async def export(database: Database, walk: Walk, last: int, path: Path, form: st
         partial.unlink(missing_ok=True)
 
 
+async def stream(database: Database, walk: Walk, last: int, out: BinaryIO) -> None:
+    """As `export` in lines, as they are followed: it is whole where this ends without a word. Raises as `export` does."""
+    try:
+        await _copy(database, walk, last, _Lines(out, walk.at, last))
+        await asyncio.to_thread(out.flush)
+    except OSError as error:
+        raise FileRefused(f"standard output cannot be written: {os.strerror(error.errno or 0)}") from None
+
+
 async def _copy(database: Database, walk: Walk, last: int, sink: _Sink) -> None:
     try:
         async for part in parts(database, walk.at.seq, last):
@@ -114,12 +123,12 @@ def sync(path: Path) -> None:
 
 
 def _sink(path: Path, form: str, begin: Head, last: int) -> _Sink:
-    return (_Lines if form == "jsonl" else _Tables)(path, begin, last)
+    return _Lines(path.open("wb"), begin, last) if form == "jsonl" else _Tables(path, begin, last)
 
 
 class _Lines:
-    def __init__(self, path: Path, begin: Head, last: int) -> None:
-        self._file = path.open("wb")
+    def __init__(self, file: BinaryIO, begin: Head, last: int) -> None:
+        self._file = file
         header = {"format": FORMAT, "first": begin.seq + 1, "last": last, "before": begin.hash.hex()}
         self._file.write(json.dumps(header, separators=(",", ":")).encode() + b"\n")
 

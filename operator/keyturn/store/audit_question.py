@@ -15,6 +15,8 @@ def wanted(question: Question) -> list[ColumnElement[bool]]:
     where = [column == text for column, text in found if text]
     if question.object:
         where.append(or_(*_named(question.object)))
+    if question.namespace:
+        where.append(or_(*(column.contains(f"/{question.namespace}/", autoescape=True) for column in (log.c.subject, log.c.target))))
     if question.key:
         where.append(_about(question.key))
     if question.since:

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from keyturn.decide.auditrow import moment
 from keyturn.decide.hashchain import START
 from keyturn.model.audit import Head
+from keyturn.store.audit_find import is_there
 from keyturn.store.audit_reading import head_at
 from keyturn.store.audit_segments import RowsElsewhere
 from keyturn.store.audit_tables import log, segments
@@ -39,3 +40,8 @@ async def bounds(
     if moved is not None and begin == moved.last + 1:
         return Head(moved.last, bytes(moved.head)), end
     return START if begin == 1 else await head_at(database, begin - 1) or Head(begin - 1, b""), end
+
+
+async def begins_after(database: Database, since: datetime | None) -> bool:
+    """Whether rows before the first one could be of this time, None being any. Raises `ProviderError`."""
+    return since is None or not await is_there(database, log.c.at < moment(since))
