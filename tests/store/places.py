@@ -58,7 +58,7 @@ class Place:
 
     async def execute(self, statement: str, **parameters: Any) -> Sequence[Any]:
         """As whoever has the database, and without a word to us."""
-        async with self.database(self.owner_url).writing() as connection:
+        async with self.database(self.owner_url).writing(is_first=True) as connection:
             asked = await connection.execute(text(statement), parameters)
             return asked.all() if asked.returns_rows else ()
 
@@ -101,7 +101,7 @@ def counting(database: Database) -> list[str]:
 
     @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "SELECT pg_advisory")):
+        if not statement.startswith("BEGIN"):
             asked.append(statement)
 
     return asked

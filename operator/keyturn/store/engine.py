@@ -8,16 +8,17 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import URL, event, text
+from sqlalchemy import URL, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from keyturn.model.errors import Unavailable
 from keyturn.model.sensitive import Sensitive
+from keyturn.store import writers
 from keyturn.store.failures import DatabaseRefused, failure_of
 from keyturn.store.file import DatabaseFile
 from keyturn.store.url import VARIABLE, completed, parsed
@@ -27,9 +28,6 @@ for _talker in ("aiosqlite", "psycopg", "sqlalchemy", "alembic"):
     logging.getLogger(_talker).setLevel(logging.CRITICAL)
 
 _T = TypeVar("_T")
-
-WRITERS: Final = 0x6B657974
-"""The advisory lock that whoever writes to a PostgreSQL database holds, and so its changes are seen in the order of their numbers."""
 
 CONNECT_S: Final = 5
 BUSY_S: Final = 8
@@ -44,11 +42,9 @@ POOL: Final = 5
 _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}  # seconds; ms
 # A database of the encoding SQL_ASCII would answer with bytes. No prepared statements: a pooler before the server may give each
 # transaction another connection.
-_SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None}
+_SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None, "fallback_application_name": "keyturn"}
 _WRITES: Final = "keyturn_writes"
 _LOSSES: Final = "keyturn_losses"
-# Of this transaction alone: a pooler may give the connection to another one next.
-_LOCK: Final = text("SELECT set_config('idle_in_transaction_session_timeout', :idle, true), pg_advisory_xact_lock(:lock)")
 
 Connector: TypeAlias = Callable[[], Awaitable[Any]]
 """Makes a connection of the driver's own, where somebody has to look first where it leads."""
@@ -79,17 +75,28 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """The one writer of this moment; what it did is there when this is left, or nothing of it. Raises as `reading`."""
+    async def writing(self, *, is_first: bool = False) -> AsyncIterator[AsyncConnection]:
+        """The one writer of this moment; what it did is there when this is left, or nothing of it. Raises as `reading`.
+
+        Where another one is that for too long, the error names it, if the database is our own. ``is_first``: there may be no tables yet.
+        """
         if self._turn is not None:
             async with self._turn, _told(is_own=self._is_own), self.engine.connect() as connection:
                 await connection.execution_options(**{_WRITES: True})
                 async with connection.begin():
                     yield connection
         else:
-            async with self.reading() as connection:
-                await connection.execute(_LOCK, {"lock": WRITERS, "idle": f"{IDLE_S}s"})
-                yield connection
+            try:
+                async with self.reading() as connection:
+                    await (writers.enter_first(connection, IDLE_S) if is_first else writers.enter(connection, IDLE_S, BUSY_S))
+                    yield connection
+            except writers.Held as held:
+                if not self._is_own:
+                    raise
+                with suppress(Unavailable):
+                    async with self.reading() as connection:
+                        held = await writers.named(connection, held)
+                raise held from None
 
     async def write_in_one(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """As `writing`, for SQLite alone and without a turn of the event loop between the statements, each of which costs more than it.

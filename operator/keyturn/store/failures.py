@@ -23,6 +23,7 @@ _BY_STATE: Final[dict[str, tuple[type[ProviderError], str]]] = {
     "53300": (Throttled, "the database takes no more connections"),
     "53100": (Unavailable, DISK_FULL),
     "25P03": (Unavailable, "the database ended a transaction that was silent for too long"),
+    "55P03": (Unavailable, "a table of the database is held by another session for too long; pg_locks says by which"),
     "25006": (Unavailable, "the database takes no writes now"),
     "22": (Invalid, "the database cannot hold it"),
     "54": (Invalid, "the database cannot hold it"),

@@ -50,7 +50,7 @@ async def migrate(database: Database, to: str = NEWEST, *, grant_to: str = "") -
     ``grant_to``: a role of PostgreSQL that is given what the operator needs at run time, and no more.
     Raises `DatabaseRefused` where the schema is newer than this version of Keyturn, and `ProviderError`.
     """
-    async with database.writing() as connection:
+    async with database.writing(is_first=True) as connection:
         before = await connection.run_sync(_revision)
         _refuse_newer(before)
         await connection.run_sync(_migrate, to)
