@@ -25,7 +25,7 @@ class Trail:
         return asyncio.create_task(alarm.run())
 
 
-@pytest.mark.parametrize("reason", ["AuditTruncated", "AuditKeyLost"])
+@pytest.mark.parametrize("reason", ["AuditTruncated", "AuditKeyLost", "AuditTampered"])
 def test_what_no_waiting_mends_is_a_warning_at_once_and_hourly(reason: str) -> None:
     async def story() -> None:
         trail, problem = Trail(), f"{reason}: why, and what helps"

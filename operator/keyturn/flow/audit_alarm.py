@@ -8,16 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyturn.decide.audit_told import ALARMS
 from keyturn.flow.checkpoints import EVENT_S
 
 LOOK_S: Final = 2.0
-ALARMS: Final = frozenset({"AuditTruncated", "AuditKeyLost"})
-"""What a problem begins with that no waiting mends. `AuditTampered` stops nothing, and is told by whoever signs."""
 
 
 @dataclass(slots=True)
 class Alarm:
-    """Looks at ``problem``; each of `ALARMS` goes to ``tell`` (kind, reason, note) at once, and then hourly for as long as it lasts."""
+    """Looks at ``problem``; one that begins with a word of `ALARMS` goes to ``tell`` (kind, reason, note) at once, and then hourly."""
 
     problem: Callable[[], str]
     tell: Callable[[str, str, str], None]
@@ -35,6 +34,6 @@ class Alarm:
     def _look(self) -> None:
         problem, now = self.problem(), self.monotonic()
         reason = problem.partition(":")[0]
-        if reason in ALARMS and now >= self._told.get(reason, float("-inf")) + EVENT_S:
+        if reason in ALARMS.values() and now >= self._told.get(reason, float("-inf")) + EVENT_S:
             self._told[reason] = now
             self.tell("Warning", reason, problem)

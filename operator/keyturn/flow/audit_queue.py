@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyturn.decide import audit_told
 from keyturn.flow.audit_counts import AuditCounts
 from keyturn.flow.audit_rows import Spool, Trail
 from keyturn.flow.audit_term import NOT_OURS, Actor, Look, OwnTerm, nothing
@@ -58,6 +59,7 @@ class AuditQueue:
     _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
     _is_away: bool = True
     _is_outage: bool = False
+    _why: str = ""  # as `problem`, for whoever is refused
     _spooling: asyncio.Task[None] | None = None
     _is_closed: bool = False
     counts: AuditCounts = field(default_factory=AuditCounts)
@@ -71,7 +73,7 @@ class AuditQueue:
         self._own.check()
         told = asyncio.get_running_loop().create_future()
         waiting = Waiting(self._own.actor.row(entry), told, may_stay=entry.repairs and self.keeps_repairs)
-        if not self.problem or self._spools or self._stays(waiting, AuditUnavailable(self.problem)):
+        if not self.problem or self._spools or self._stays(waiting, AuditUnavailable(self._why)):
             self._put(waiting)
         try:
             await told
@@ -236,14 +238,15 @@ class AuditQueue:
     def _fail(self, error: KeyturnError) -> None:
         self.counts.failures += 1
         self._is_away, self._is_outage = True, isinstance(error, ProviderError)
-        if self.problem != (problem := str(error)):
+        self._why = audit_told.refusal(error)
+        if self.problem != (problem := audit_told.told(error)):
             what = "so that changes are spooled" if self._spools else "so that nothing is changed"
             log.error("the audit trail takes no entry, %s: %s", what, problem)
         self.problem = problem
         if self._spools:
             self._spool_soon()
         else:
-            self._refuse(AuditUnavailable(problem))
+            self._refuse(AuditUnavailable(self._why))
 
     def _refuse(self, error: KeyturnError) -> None:
         """Whoever waits is told so; the rest is kept."""
@@ -278,7 +281,7 @@ class AuditQueue:
                 if isinstance(error, asyncio.CancelledError):
                     raise
                 log.error("%s", error)
-                return self._refuse(AuditUnavailable(str(error)))
+                return self._refuse(AuditUnavailable(self._why))
             self._acknowledge(group, self.head)
         return None
 

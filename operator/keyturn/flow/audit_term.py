@@ -10,6 +10,7 @@ from typing import Final
 from keyturn.decide.auditrow import texts_of
 from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome, Term
+from keyturn.model.checkpoint import AuditTruncated
 from keyturn.model.errors import AuditUnavailable, NotLeading
 from keyturn.ports import Clock
 
@@ -94,14 +95,14 @@ class OwnTerm:
         self.round += 1
 
     async def begin(self, trail: Trail, look: Look) -> None:
-        """Takes the office in the trail, unless our term ends meanwhile. Raises `AuditUnavailable` where rows of the trail are lost."""
+        """Takes the office in the trail, unless our term ends meanwhile. Raises `AuditTruncated` where rows of the trail are lost."""
         now = self.round
         lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each)]
         lost += await look()
         if now != self.round:
             return  # another one may have begun, which has an anchor of its own
         if lost:
-            raise AuditUnavailable(self._truncated(lost))
+            raise AuditTruncated(self._truncated(lost))
         if self._term is None:
             begun = await trail.begin(self.actor.office, self.actor.name, self.actor.clock.now())
             if now == self.round:  # else it ended, or another one began, meanwhile
@@ -110,7 +111,7 @@ class OwnTerm:
     def _truncated(self, lost: Sequence[Head]) -> str:
         last, namespace = max(each.seq for each in lost), self.actor.office.partition("/")[0]
         return (
-            f"AuditTruncated: the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
+            f"the database's audit trail lacks row {last}, which the cluster knows: it is another database, or an older"
             " backup; restore the right one, or accept the loss, which needs the master keys and so the operator's pod:"
             f" kubectl -n {namespace} exec deployment/keyturn -- keyturn audit acknowledge-loss"
             f" {' '.join(f'--anchor {each}' for each in lost)}"

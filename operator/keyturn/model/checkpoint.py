@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.model.audit import Head
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import AuditUnavailable, KeyturnError
+
+
+class AuditTruncated(AuditUnavailable):
+    """The trail lacks a row that is known elsewhere to have been its end."""
 
 
 class AuditTampered(KeyturnError):

@@ -14,9 +14,9 @@ AUDIT_UP: Final = Metric(
             "keyturn_audit_up == 0 and keyturn_is_leader == 1",
             Severity.PAGE,
             "The audit trail takes no entry, so that no Secret is changed",
-            "The log and the condition of any pending ManagedSecret (AuditUnavailable) say why: bring the operator's database back, or "
-            "make room on its disk. All goes on by itself then. For AuditTruncated or AuditKeyLost follow the Warning on the ConfigMap "
-            "keyturn-audit-head.",
+            "The log says why, and any pending ManagedSecret says AuditUnavailable: bring the operator's database back, or "
+            "make room on its disk. All goes on by itself then. For AuditTruncated, AuditKeyLost or AuditTampered follow the Warning on "
+            "the ConfigMap keyturn-audit-head.",
             "2m",
         ),
     ),

@@ -61,7 +61,7 @@ REASONS: Mapping[str, Reason] = {
     "TargetNotOwned": Reason(_S, 30, "Choose another target.name, delete that Secret, or set target.adopt: true."),
     "TargetImmutable": Reason(_S, 60, "Delete the immutable Secret, or choose another target.name."),
     "TargetConflict": Reason(_S, 60, "Stop the other writer, or give each its own Secret.", 3600.0),
-    "AuditUnavailable": Reason(_R, 5, "Bring the audit database back; nothing is changed without it."),
+    "AuditUnavailable": Reason(_R, 5, "Ask the operators of Keyturn; nothing is changed while its audit trail takes no entry."),
 }
 
 WELL = frozenset({"Valid", "CheckedPerNamespace"})

@@ -49,12 +49,12 @@ async def signing_key(given: AuditKeys, kept: KeptKeys, *, has_signed: bool) -> 
     seed = await kept.find(KEPT)
     if seed is None and has_signed:
         raise AuditKeyLost(
-            f"AuditKeyLost: the audit trail has checkpoints, and the Secret {KEPT} with the key that signed them is gone: restore it from"
+            f"the audit trail has checkpoints, and the Secret {KEPT} with the key that signed them is gone: restore it from"
             f" a backup; or begin with a new one, given as {AUDIT_SIGNING_KEY}, which auditors have to be told"
         )
     seed = seed if seed is not None else await kept.make(KEPT)
     if seed is None:
-        raise AuditKeyLost(f"AuditKeyLost: the Secret {KEPT} was deleted as it was made")
+        raise AuditKeyLost(f"the Secret {KEPT} was deleted as it was made")
     return SigningKey.of_seed(seed, f"the Secret {KEPT}")
 
 
