@@ -10,7 +10,8 @@ from flow.test_audit_notes import denials, notes
 from flow.test_checkpoints import Desk, played
 from flow.trails import ENTRY, Trail, hurry, queue, until
 from keyturn.flow.audit_queue import KEPT
-from keyturn.flow.denials import MOST_NAMESPACES, OF_NAMESPACE, OF_OBJECT, Denials, Own
+from keyturn.flow.budgets import MOST_NAMESPACES, Own
+from keyturn.flow.denials import OF_NAMESPACE, OF_OBJECT, Denials
 from keyturn.model.audit import AuditEntry, Outcome
 from keyturn.model.errors import AccessDenied, AuditUnavailable, Unavailable
 from keyturn.testing.world import Stage
@@ -29,11 +30,11 @@ async def test_requests_without_end_are_some_rows_and_the_next_one_counts_the_ot
     for turn in range(200):
         stage.cluster.edit(msec(), reconcile_token=f"t{turn}")
         await stage.quiet()
-    assert len(denials(stage)) == OF_OBJECT
+    assert len(denials(stage)) == OF_OBJECT.burst
     await stage.passes(3600)
     [*_, (last, _)] = notes(stage, "sync.deny")
-    assert len(denials(stage)) == OF_OBJECT + 1
-    assert int(last.details["more"].split()[0]) >= 200 - OF_OBJECT
+    assert len(denials(stage)) == OF_OBJECT.burst + 1
+    assert int(last.details["more"].split()[0]) >= 200 - OF_OBJECT.burst
     told = len(denials(stage))
     await stage.passes(6 * 3600)
     assert len(denials(stage)) == told, "what is told is not told again"
@@ -49,15 +50,15 @@ async def test_a_server_that_words_its_refusal_anew_each_time_makes_few_rows(sta
         stage.source().values["password"] = AccessDenied(f"no, and {word}")
         stage.cluster.edit(msec(), reconcile_token=f"t{turn}")
         await stage.passes(1)
-    assert OF_OBJECT <= len(denials(stage)) <= OF_OBJECT + 400 / 60 + 1
+    assert OF_OBJECT.burst <= len(denials(stage)) <= OF_OBJECT.burst + 400 / 60 + 1
 
 
 def test_objects_that_come_and_go_share_what_their_namespace_may_and_take_nothing_from_others() -> None:
     made = Denials()
     told = [made.admit("evil", Own(), 0.0) for _ in range(1000)]
-    assert len([each for each in told if each is not None]) == OF_NAMESPACE
+    assert len([each for each in told if each is not None]) == OF_NAMESPACE.burst
     assert made.admit("shop", Own(), 0.0) == 0
-    assert made.admit("evil", Own(), 60.0) == 1000 - OF_NAMESPACE
+    assert made.admit("evil", Own(), 60.0) == 1000 - OF_NAMESPACE.burst
     assert made.admit("evil", Own(), 61.0) is None
 
 
@@ -73,7 +74,7 @@ def test_budgets_that_are_whole_again_are_forgotten() -> None:
     made = Denials()
     for number in range(10 * MOST_NAMESPACES):
         made.admit(f"n{number}", Own(), number * 10.0)
-    assert len(made._shared) <= MOST_NAMESPACES
+    assert len(made.budgets._shared) <= MOST_NAMESPACES
 
 
 async def test_denials_while_the_database_is_away_leave_room_for_repairs_and_for_what_is_no_denial() -> None:

@@ -26,6 +26,7 @@ TOLD: Final = (
     "secret",
     "problem",
     "message",
+    "more",
     "rows",
     "note",
     "user",

@@ -1,5 +1,6 @@
 """Checks provider objects by a real log-in, and says on them what came of it."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
@@ -8,9 +9,9 @@ from keyturn.decide import summary
 from keyturn.decide.admit import is_of_class
 from keyturn.decide.judge import delay_s, text_of
 from keyturn.flow.audit import audited
-from keyturn.flow.notes import note_denial, note_spec
+from keyturn.flow.notes import known_generation, note_denial, note_spec
 from keyturn.flow.workqueue import Lane
-from keyturn.flow.world import World
+from keyturn.flow.world import Memory, World
 from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import AuditUnavailable, ClusterConflict, ClusterError, KeyturnError, NotLeading, ProviderError, Rejected, Unread
 from keyturn.model.ids import DEFAULT_PROVIDER, ObjectRef
@@ -36,6 +37,8 @@ async def check(ref: ObjectRef, world: World) -> None:
     if not isinstance(provider.order, Rejected) and not is_of_class((provider.order,), world.controller_class):
         return None
     memory, now = world.memory(ref, provider.uid), world.clock.now()
+    if wait_s := _early_s(provider, memory, world):
+        return world.queue.add_after(ref, wait_s, Lane.ROUTINE)
     memory.is_dirty = False
     note_spec(provider, memory, world)
     try:
@@ -79,6 +82,15 @@ def look_again(ref: ObjectRef, is_answering: bool, world: World) -> None:  # noq
     # Where a check is under way, it says this to whoever plans the next one.
     memory.is_dirty = True
     world.queue.add_after(ref, SOON_S, Lane.ROUTINE)
+
+
+def _early_s(provider: ProviderObject, memory: Memory, world: World) -> float:
+    """How long a spec that nobody looked at yet has to wait for that: of a tenant's provider that is edited again and again the last one
+    is looked at in the end. Who reads by it does not wait.
+    """
+    if not provider.ref.namespace or known_generation(provider, memory) == provider.generation:
+        return 0.0
+    return world.specs.wait_s(provider.ref.namespace, memory.specs, asyncio.get_running_loop().time())
 
 
 async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ async def perform(plan: Plan, managed: Managed, world: World) -> Done:
         raise Vanished(f"{managed.ref} is being deleted")
     if plan.if_type_differs and plan.desired and await world.reader.type_of(plan.desired.ref) == plan.desired.type:
         plan = replace(plan, action=Action.NOTHING)
+    world.memory(managed.ref, managed.uid).has_acted |= plan.action is not Action.NOTHING
     match plan:
         case Plan(Action.CREATE | Action.RECREATE, Desired() as desired):
             done = Done(plan, await _create(plan, desired, managed, world))

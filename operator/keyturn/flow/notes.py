@@ -54,8 +54,11 @@ def note_denial(about: Cached, error: KeyturnError, memory: Memory, world: World
 
 
 def note_spec(provider: ProviderObject, memory: Memory, world: World) -> None:
-    """Says once what a provider is from now on: for each generation that no operator looked at before."""
-    known = max(provider.status.generation, memory.generation)
+    """Says once what a provider is from now on: for each generation that no operator looked at before.
+
+    Of those that were followed by another one before anybody looked, it says the numbers.
+    """
+    known = known_generation(provider, memory)
     memory.generation = provider.generation
     if known == provider.generation:
         return
@@ -63,21 +66,37 @@ def note_spec(provider: ProviderObject, memory: Memory, world: World) -> None:
     if isinstance(order, ProviderOrder):
         details |= {"type": order.member or type(order.config).__name__.removesuffix("Config"), "access": str(order.access)}
         details["admits"] = _admitted(order)
+    first, last = max(known, 0) + 1, provider.generation - 1
+    details |= {"more": f"generations {first} to {last} are no rows"} if first <= last else {}
     trigger = "spec" if known >= 0 else "new"
     world.audit.record(AuditEntry("provider.configure", str(provider.ref), str(provider.ref), trigger, details=details), Outcome.SUCCESS)
 
 
+def known_generation(provider: ProviderObject, memory: Memory | None) -> int:
+    """Which of its specs an operator looked at last; -1 for none."""
+    return max(provider.status.generation, memory.generation if memory is not None else -1)
+
+
 def note_end(found: Cached, world: World) -> None:
-    """Says that an object is gone, and what becomes of its Secret. Whoever does not lead says nothing."""
+    """Says that an object is gone, and what becomes of its Secret. Whoever does not lead says nothing.
+
+    Nor is anything said of an object that came to nothing: whoever makes and deletes them in a loop makes no row by that.
+    """
     try:
         world.fence.check()
     except NotLeading:
         return None
+    memory = world.memories.get(found.ref)
+    memory = memory if memory is not None and memory.uid == found.uid else None
     details = {"uid": found.uid, "generation": str(found.generation)}
     if isinstance(found, ProviderObject):
+        if known_generation(found, memory) < 0:
+            return None
         entry = AuditEntry("provider.end", str(found.ref), str(found.ref), "deletion", details=details)
         return world.audit.record(entry, Outcome.SUCCESS)
     written = found.status.target
+    if written is None and (memory is None or not memory.has_acted):
+        return None
     if written is not None:
         stays = isinstance(found.order, Order) and found.order.target.creation is CreationPolicy.ORPHAN
         details |= {"target_uid": written.uid, "revision": found.status.revision, "secret": "stays" if stays else "goes with it"}

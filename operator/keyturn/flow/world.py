@@ -5,17 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from keyturn.decide.admit import Limits
 from keyturn.decide.fingerprint import FingerprintKey
 from keyturn.decide.judge import Patience, Record
 from keyturn.decide.story import Marks
-from keyturn.flow.denials import Denials, Own
+from keyturn.flow.budgets import Budget, Budgets, Own
+from keyturn.flow.denials import Denials
 from keyturn.flow.refresher import Refresher
 from keyturn.flow.workqueue import WorkQueue
 from keyturn.model.errors import FingerprintKeyChanged
 from keyturn.model.ids import ObjectRef
 from keyturn.ports import AuditLog, Clock, EventStream, Fence, Objects, SecretReader, SecretWriter, Statuses, Telemetry
+
+SPECS_OF_OBJECT: Final = Budget(10, 60)
+SPECS_OF_NAMESPACE: Final = Budget(1000, 6)
+"""How many specs of SecretProviders are looked at: each is a log-in, and some rows of the audit trail."""
 
 
 @dataclass(slots=True)
@@ -23,7 +29,7 @@ class Memory:
     """What is remembered of one object between two syncs; lost at a restart, and nothing wrong comes of that.
 
     ``marks`` are of the values that the Secret holds, where this process wrote or saw them; ``denied`` is what the audit trail was told
-    last of why it may not have what it asks for, and ``generation`` of which spec of a provider.
+    last of why it may not have what it asks for, and ``generation`` of which spec of a provider. ``has_acted``: there may be a Secret.
     """
 
     uid: str
@@ -38,7 +44,9 @@ class Memory:
     marks: Marks | None = None
     denied: str = ""
     denials: Own = field(default_factory=Own)
+    specs: Own = field(default_factory=Own)
     generation: int = -1
+    has_acted: bool = False
 
     def note_success(self) -> None:
         """``is_dirty`` stays: it may tell of what changed while the work was done."""
@@ -96,6 +104,7 @@ class World:
     fingerprint: KeyHolder = field(default_factory=KeyHolder)
     mark_key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     denials: Denials = field(default_factory=Denials)
+    specs: Budgets = field(default_factory=lambda: Budgets(SPECS_OF_OBJECT, SPECS_OF_NAMESPACE))
     memories: dict[ObjectRef, Memory] = field(default_factory=dict)
 
     def memory(self, ref: ObjectRef, uid: str) -> Memory:

@@ -67,6 +67,14 @@ AUDIT_HEAD: Final = Metric(
             "The audit trail became shorter",
             "Was an older backup restored, or were rows taken away? keyturn audit verify, with a checkpoint that was kept, tells.",
         ),
+        Alert(
+            "KeyturnAuditGrows",
+            "delta(keyturn_audit_head_seq[1h]) > 200000 and keyturn_audit_head_seq offset 1h > 0",
+            Severity.TICKET,
+            "{{ $value }} rows were added to the audit trail in an hour",
+            "keyturn audit query --since 5m says whose they are: mostly somebody makes or changes objects in a loop. Look at the room on "
+            "the database's disk; keyturn audit prune moves the oldest rows out of it.",
+        ),
     ),
     more="0 on a replica that has written no row, and where the trail is kept as log lines. While a replica runs it never falls.",
 )
