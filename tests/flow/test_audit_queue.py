@@ -1,6 +1,7 @@
 """The audit trail of a process: what is written together, what is refused while nothing can be written, and what is never lost."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -201,20 +202,25 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
 
 async def test_a_trail_that_lacks_what_the_anchor_knows_takes_nothing_until_it_is_there_again() -> None:
     trail = Trail()
-    async with queue(trail) as audit:
+
+    async def look() -> Sequence[Head]:
+        return [Head(seq, bytes(32)) for seq in (2, 3) if seq > len(trail.rows)]
+
+    async with queue(trail, look=look) as audit:
         audit.begin_term(str(Head(2, bytes(32))))
         for _ in range(2):
             with pytest.raises(AuditUnavailable, match="ask the operators of Keyturn") as refusal:
                 await audit.intend(ENTRY)
             assert ("AuditTruncated" in str(refusal.value), "keyturn audit" in str(refusal.value)) == (True, False)
-        assert audit.problem.startswith("AuditTruncated: the database's audit trail lacks row 2,")
+        assert audit.problem.startswith("AuditTruncated: the database's audit trail lacks row 3,")
+        assert audit.problem.endswith(f"acknowledge-loss --anchor 2:{'00' * 32} --anchor 3:{'00' * 32}"), "each end once"
         pod = f"kubectl -n {OFFICE.partition('/')[0]} exec deployment/keyturn -- "
         assert f"{pod}keyturn audit acknowledge-loss --anchor 2:{'00' * 32}" in audit.problem
         assert (trail.rows, audit.head) == ([], None)
-        trail.rows += [AuditRow(f"restored-{n}", audit.clock.now(), "operator/b", "a", "s", "t", settles=f"i{n}") for n in range(2)]
+        trail.rows += [AuditRow(f"restored-{n}", audit.clock.now(), "operator/b", "a", "s", "t", settles=f"i{n}") for n in range(3)]
         await until(lambda: not audit.problem)
         await audit.intend(ENTRY)
-        assert audit.head == Head(3, bytes(32))
+        assert audit.head == Head(4, bytes(32))
 
 
 @pytest.mark.parametrize("anchor", ["", "forged", "1:ff", "-1:" + "00" * 32])

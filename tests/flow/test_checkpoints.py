@@ -1,7 +1,7 @@
 """When checkpoints are written, where they go, and what of the cluster's is believed: the flow, over a book and an outside in memory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -42,10 +42,10 @@ class Memory:
     async def presses(self, after: int) -> tuple[int, bool]:
         return self.rows, any(after < row <= self.rows for row in self.pressing)
 
-    async def lost(self, note: str) -> Signed | None:
+    async def lost(self, note: str) -> Sequence[Signed]:
         if note and not note.isdigit():
             raise NoteRefused("it is no signed note")
-        return signed(self.missing.seq) if self.missing else None
+        return [signed(self.missing.seq)] if self.missing else []
 
     def is_newer(self, note: str, signed: Signed) -> bool:
         return note.isdigit() and int(note) > signed.checkpoint.head.seq

@@ -39,7 +39,7 @@ class Trail:
             raise self.down
         return Head(len(self.rows), bytes(32))
 
-    async def holds(self, anchor: Head) -> bool:
+    async def holds(self, anchor: Head, writer: str = "") -> bool:
         return anchor.seq <= len(self.rows)
 
     async def begin(self, office: str, holder: str, at: datetime) -> Term:

@@ -79,6 +79,35 @@ async def test_after_an_accepted_loss_each_end_is_told_as_it_is(place: Place, tm
         assert code == 1, told
 
 
+async def test_the_loss_of_a_later_end_is_that_of_those_before_it_until_whoever_knew_them_writes_again(
+    place: Place, tmp_path: Path
+) -> None:
+    """Else a loss that was accepted once would excuse all that is taken away after it, up to that row."""
+    made, _, ends = await restored(place, tmp_path)
+    lower = Head(7, bytes.fromhex(BOGUS))
+    assert not await made.holds(lower, "off.")
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(ends[2]), SECRET_KEY=place.master)
+    assert code == 0, told
+    assert [await made.holds(each, "off.") for each in (lower, ends[2], replace(lower, seq=10))] == [True, True, False]
+    assert not await made.holds(lower), "nobody knows who wrote it down"
+    await made.append([row("other.1")])
+    assert await made.holds(lower, "off.")
+    await made.append([row("off.1")])
+    taken = await made.append([row("off.2")])
+    assert [await made.holds(each, "off.") for each in (lower, ends[2], taken)] == [False, True, True]
+    await place.execute("DELETE FROM secret_access_log WHERE seq > 9")
+    assert not await made.holds(replace(taken, seq=9), "off.")
+
+
+async def test_all_ends_that_were_signed_and_are_gone_are_named(place: Place, tmp_path: Path) -> None:
+    _, book, ends = await restored(place, tmp_path)
+    await place.execute("DELETE FROM secret_access_log WHERE seq > 4")
+    lost = [each.checkpoint.head for each in await book.lost((tmp_path / "row-9").read_text())]
+    assert lost == [ends[2], ends[1]]
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(ends[2]), SECRET_KEY=place.master)
+    assert (code, await book.lost((tmp_path / "row-9").read_text())) == (0, []), told
+
+
 async def test_a_hash_that_a_file_alone_knows_is_not_accepted_and_the_file_is_named(place: Place, tmp_path: Path) -> None:
     await ours(place)
     await grown(place)

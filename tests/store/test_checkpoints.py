@@ -123,7 +123,7 @@ async def test_rows_that_went_from_the_end_are_known_by_the_checkpoint_in_the_ta
     await unlocked(place, "secret_access_log")
     await place.execute("DELETE FROM secret_access_log WHERE seq > 12")
     assert (await told(place, made)).problem == ("row 13: is missing, with all up to row 15 that the checkpoint in the table was signed of")
-    assert await book(place, made, KEY).lost("") == signed[-1]
+    assert await book(place, made, KEY).lost("") == [signed[-1]]
 
 
 async def test_rows_and_checkpoints_that_went_together_are_known_by_one_that_was_kept(place: Place) -> None:
@@ -134,7 +134,7 @@ async def test_rows_and_checkpoints_that_went_together_are_known_by_one_that_was
     assert (await told(place, made)).problem == "", "nobody can know"
     kept = {"kept.txt": signed[-1].note}
     assert (await told(place, made, kept=kept)).problem == "row 11: is missing, with all up to row 15 that kept.txt was signed of"
-    assert await book(place, made, KEY).lost(signed[-1].note) == signed[-1]
+    assert await book(place, made, KEY).lost(signed[-1].note) == [signed[-1]]
 
 
 @pytest.mark.parametrize("since", [1, 3, 11, 14])
@@ -190,9 +190,9 @@ async def test_a_loss_that_was_accepted_covers_all_that_was_signed_of_it_before(
     await place.execute("DELETE FROM secret_access_log WHERE seq > 7")
     await place.execute("DELETE FROM audit_checkpoints WHERE seq > 7")
     ours = book(place, made, KEY)
-    assert await ours.lost(signed[1].note) == signed[1]
+    assert await ours.lost(signed[1].note) == [signed[1]]
     await accepted(made, signed[2].checkpoint.head, LATER)
-    assert [await ours.lost(each.note) for each in signed] == [None, None, None]
+    assert [await ours.lost(each.note) for each in signed] == [[], [], []]
     await made.append([row(f"new-{n}") for n in range(9)])
     assert await ours.write(LATER + timedelta(minutes=1)) is not None
     proof = await told(place, made, kept={"one": signed[1].note, "two": signed[2].note})
@@ -206,7 +206,7 @@ async def test_a_loss_that_nobody_with_a_key_accepted_excuses_nothing(place: Pla
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 7")
     await accepted(trail(place, key), signed[2].checkpoint.head, LATER)
-    assert await book(place, made, KEY).lost("") == signed[2]
+    assert await book(place, made, KEY).lost("") == [signed[2]]
     assert not await made.holds(signed[2].checkpoint.head)
     assert "row 10" in (await told(place, made, kept={"kept": signed[2].note})).problem
 
@@ -220,7 +220,7 @@ async def test_what_is_lost_after_an_accepted_loss_is_a_new_one(place: Place) ->
     assert last is not None
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 17")
-    assert await ours.lost(signed[0].note) == last
+    assert await ours.lost(signed[0].note) == [last]
 
 
 async def test_a_denial_and_a_rotation_press_for_a_checkpoint_and_nothing_else_does(place: Place) -> None:

@@ -40,8 +40,8 @@ class PatientTrail:
     async def head(self) -> Head:
         return await _answered(self._trail.head())
 
-    async def holds(self, anchor: Head) -> bool:
-        return await _answered(self._trail.holds(anchor))
+    async def holds(self, anchor: Head, writer: str = "") -> bool:
+        return await _answered(self._trail.holds(anchor, writer))
 
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         return await _answered(self._trail.begin(office, holder, at))

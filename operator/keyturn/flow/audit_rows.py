@@ -23,8 +23,12 @@ class AuditRows(Protocol):
     async def head(self) -> Head:
         """The end."""
 
-    async def holds(self, anchor: Head) -> bool:
-        """Whether it has the row that this is an end of, or somebody accepted that it has not."""
+    async def holds(self, anchor: Head, writer: str = "") -> bool:
+        """Whether it has the row that this is an end of, or somebody accepted that it has not.
+
+        ``writer``: what ids of rows begin with of whoever wrote it down; an accepted loss of a later end counts then, until they wrote
+        behind it.
+        """
 
 
 class Terms(Protocol):

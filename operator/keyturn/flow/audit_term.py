@@ -97,8 +97,9 @@ class OwnTerm:
     async def begin(self, trail: Trail, look: Look) -> None:
         """Takes the office in the trail, unless our term ends meanwhile. Raises `AuditTruncated` where rows of the trail are lost."""
         now = self.round
-        lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each)]
-        lost += await look()
+        mark = self.actor.office_mark
+        lost = [each for each in (self._anchor,) if each is not None and not await trail.holds(each, mark)]
+        lost += [each for each in await look() if each not in lost]
         if now != self.round:
             return  # another one may have begun, which has an anchor of its own
         if lost:

@@ -47,8 +47,8 @@ class Book(Protocol):
     async def presses(self, after: int) -> tuple[int, bool]:
         """Up to which row it was looked now, from ``after`` on, and whether one of them wants a checkpoint soon."""
 
-    async def lost(self, note: str) -> Signed | None:
-        """Of its own newest checkpoint and this note (or '') the first whose row it lacks, though nobody accepted that.
+    async def lost(self, note: str) -> Sequence[Signed]:
+        """Of this note (or '') and its own newest checkpoint those whose row it lacks, though nobody accepted that.
 
         Raises `NoteRefused` where the note is not signed by us, or is of another trail than this one, which we signed.
         """
@@ -106,8 +106,8 @@ class Checkpoints:
             # Whoever may edit ConfigMaps must not be able to stop the operator by one.
             log.warning("the checkpoint in the cluster is not taken for ours, and says nothing: %s", refused)
             lost = await book.lost("")
-        if lost is not None:
-            return [lost.checkpoint.head]
+        if lost:
+            return list(dict.fromkeys(each.checkpoint.head for each in lost))
         if terms != self._terms:
             return ()  # of a term that is over; the present one looks itself
         self._book, self._due, self._looked_to = book, float("-inf"), 0

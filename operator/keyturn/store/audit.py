@@ -9,17 +9,18 @@ from sqlalchemy import Column, ColumnElement, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import row_of
-from keyturn.decide.hashchain import START, Seal, Walk, is_under
-from keyturn.model.audit import ACCEPTED, AuditRow, Chained, Head, Question, Term
+from keyturn.decide.hashchain import START, Seal, Walk
+from keyturn.model.audit import AuditRow, Chained, Head, Question, Term
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.note import VerifierKey
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
 from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
 from keyturn.store.audit_find import all_of, is_there, matching
+from keyturn.store.audit_losses import excused, losses
 from keyturn.store.audit_question import wanted
-from keyturn.store.audit_reading import PART, SEQ, head_at, parts
-from keyturn.store.audit_segments import segments_of, shelved
+from keyturn.store.audit_reading import PART, SEQ, parts
+from keyturn.store.audit_segments import shelved
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
@@ -113,8 +114,8 @@ class AuditTrail:
 
         return AuditTrail(self._database, self._seal_key, self._seal, known)
 
-    async def holds(self, anchor: Head) -> bool:
-        """Whether it has the row that this is an end of, or somebody accepted that it has not.
+    async def holds(self, anchor: Head, writer: str = "") -> bool:
+        """Whether it has the row that this is an end of, or somebody accepted that it has not; see `excused` for ``writer``.
 
         What was moved into a file it has too, as its segments say: where one of our keys signed them, and the rows that are there
         follow them. Without a key at hand nobody knows that. Raises `ProviderError`, and what tells the keys raises.
@@ -124,29 +125,15 @@ class AuditTrail:
         for each in await shelved(self._database, await self._known()):
             if each.first <= anchor.seq < each.last or each.end == anchor:
                 return True
-        return bool(await self.losses(log.c.target == str(anchor)))
+        return await excused(self._database, self._seal, anchor, writer)
 
     async def has(self, anchor: Head) -> bool:
         """Whether the row that this is an end of stands in the table. Raises `ProviderError`."""
         return await is_there(self._database, log.c.seq == anchor.seq, log.c.hash == anchor.hash)
 
-    async def losses(self, *where: ColumnElement[bool]) -> Sequence[AuditRow]:
-        """Rows by which somebody accepted a loss, who had a master key: whoever has the database alone could write such a row.
-
-        Only its own seal says that of one. Raises `AuditTampered` and `ProviderError`.
-        """
-        asked = (log.c.action == ACCEPTED, log.c.seal.is_not(None), *where)
-        return [row_of(each.texts) async for part in matching(self._database, asked) for each in part if await self._is_sealed(each)]
-
-    async def _is_sealed(self, row: Chained) -> bool:
-        key = self._seal(row.seal_key)
-        if key is None or not is_under(key, row):
-            return False
-        # The seal is of its hash, and by that of the row before, whoever tells it.
-        before = await head_at(self._database, row.seq - 1)
-        ends = [before] if before else [each.end for each in await segments_of(self._database) if each.end.seq == row.seq - 1]
-        walk = Walk(self._seal, at=ends[0] if ends else START)
-        return walk.follow([row]) is None and walk.sealed_to == row.seq
+    async def losses(self) -> Sequence[AuditRow]:
+        """Rows by which somebody accepted a loss, who had a master key. Raises `AuditTampered` and `ProviderError`."""
+        return [row async for _, row in losses(self._database, self._seal)]
 
     async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
         """All rows behind this number in their order, in parts. Raises `NotOurs` at one that is none of ours, and `ProviderError`."""

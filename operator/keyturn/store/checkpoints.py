@@ -138,8 +138,8 @@ class CheckpointBook:
         head = await self._trail.head()
         return head.seq, await is_there(self._database, log.c.seq > after, log.c.seq <= head.seq, wanted)
 
-    async def lost(self, note: str) -> Signed | None:
-        """Of this note (or '') and its own newest checkpoint the first whose row it lacks, though nobody accepted that.
+    async def lost(self, note: str) -> Sequence[Signed]:
+        """Of this note (or '') and its own newest checkpoint those whose row it lacks, though nobody accepted that.
 
         Raises `NoteRefused` where the note is not signed by us, or is of another trail than this one, which we signed.
         """
@@ -153,10 +153,8 @@ class CheckpointBook:
         ):
             # Of an operator of another class, say. Where this trail has no checkpoint that holds, it may well be the one that is another.
             raise NoteRefused("it is of another trail, which the same key signs")
-        for signed in [*ours, *([last] if last is not None else [])]:
-            if not await self._holds(signed.checkpoint):
-                return signed
-        return None
+        found = [*ours, *([last] if last is not None and last not in ours else [])]
+        return [each for each in found if not await self._holds(each.checkpoint)]
 
     def is_newer(self, note: str, signed: Signed) -> bool:
         """Whether this note is signed by us, of that trail, and later than that one."""
