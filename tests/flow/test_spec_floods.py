@@ -75,6 +75,8 @@ async def test_who_reads_by_a_provider_does_not_wait_for_its_look(stage: Stage) 
     stage.cluster.put(managed())
     await stage.quiet()
     assert (stage.data(target_ref()), len(told(stage))) == ({"password": "kt-canary-new"}, AT_ONCE)
+    assert [entry.details["generation"] for entry in told(stage, "provider.read")] == ["51"]
+    assert {entry.details["generation"] for entry in told(stage, "provider.check")} == {str(number) for number in range(1, AT_ONCE + 1)}
 
 
 @staged

@@ -53,7 +53,7 @@ class Changes:
     async def _survey(self, shelf: Shelf, provider: Surveyor, known: Mapping[SourceRef, Held]) -> Survey:
         refs = tuple(known)
         try:
-            async with audited(self.audit, listing(shelf.object.ref, refs)) as result:
+            async with audited(self.audit, listing(shelf.object, refs)) as result:
                 survey = await provider.survey(refs)
                 unchanged = sum(survey.fingerprints.get(ref) == each.fingerprint for ref, each in known.items())
                 tell_survey(result, refs, survey, unchanged)

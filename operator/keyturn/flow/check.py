@@ -98,7 +98,8 @@ async def _log_in(provider: ProviderObject, world: World) -> tuple[str, ...]:
     if provider.is_per_reader:
         # There is nobody to log in as. That it could be opened at all is known by now.
         return ()
-    async with audited(world.audit, AuditEntry("provider.check", str(provider.ref), str(provider.ref))):
+    entry = AuditEntry("provider.check", str(provider.ref), str(provider.ref), details={"generation": str(provider.generation)})
+    async with audited(world.audit, entry):
         try:
             await shelf.provider.validate()
         except ProviderError:

@@ -9,24 +9,28 @@ from keyturn.model.audit import AuditEntry
 from keyturn.model.errors import ProviderError
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Survey
+from keyturn.model.objects import ProviderObject
 
 REFRESH: Final = "refresh"
 NAMED: Final = 100
 """So many names of what is asked for stand in an intent; its count has them all."""
 
 
-def reading(provider: ObjectRef, refs: Sequence[SourceRef], who: ObjectRef | None = None) -> AuditEntry:
+def reading(provider: ProviderObject, refs: Sequence[SourceRef], who: ObjectRef | None = None) -> AuditEntry:
     """The entry of a read of these for ``who``, whose turn has the trigger; without one, in a pass."""
-    at, names, count = str(provider), tuple(map(str, refs[:NAMED])), {"count": str(len(refs))}
-    return (
-        AuditEntry("provider.read", str(who), at, "", names, count) if who else AuditEntry("provider.read", at, at, REFRESH, names, count)
-    )
+    subject, trigger = (str(who), "") if who else (str(provider.ref), REFRESH)
+    return _asking("provider.read", provider, refs, subject, trigger)
 
 
-def listing(provider: ObjectRef, refs: Sequence[SourceRef]) -> AuditEntry:
+def listing(provider: ProviderObject, refs: Sequence[SourceRef]) -> AuditEntry:
     """The entry of a question of which values moved."""
-    at = str(provider)
-    return AuditEntry("provider.list", at, at, REFRESH, tuple(map(str, refs[:NAMED])), {"count": str(len(refs))})
+    return _asking("provider.list", provider, refs, str(provider.ref), REFRESH)
+
+
+def _asking(action: str, provider: ProviderObject, refs: Sequence[SourceRef], subject: str, trigger: str) -> AuditEntry:
+    """It says by which spec of the provider: not each of them is a row when it is used."""
+    details = {"count": str(len(refs)), "generation": str(provider.generation)}
+    return AuditEntry(action, subject, str(provider.ref), trigger, tuple(map(str, refs[:NAMED])), details)
 
 
 def tell_read(result: Result, refs: Sequence[SourceRef], answers: Mapping[SourceRef, Answer], moved: Collection[SourceRef] | None) -> None:

@@ -236,7 +236,7 @@ class Refresher:
     async def _read_some(self, shelf: Shelf, refs: Sequence[SourceRef], who: ObjectRef | None) -> Mapping[SourceRef, Answer]:
         """For ``who``, or for all who want a refresh."""
         try:
-            async with audited(self._audit, reading(shelf.object.ref, refs, who)) as result:
+            async with audited(self._audit, reading(shelf.object, refs, who)) as result:
                 answers = await shelf.provider.get_many(refs)
                 marks = {ref: mark_of(answer, self._mark_key) for ref, answer in answers.items()}
                 tell_read(result, refs, answers, None if who else shelf.moved(answers, marks))
