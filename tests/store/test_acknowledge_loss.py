@@ -101,7 +101,7 @@ async def test_the_loss_of_a_later_end_is_that_of_those_before_it_until_whoever_
 
 async def test_all_ends_that_were_signed_and_are_gone_are_named(place: Place, tmp_path: Path) -> None:
     _, book, ends = await restored(place, tmp_path)
-    await place.execute("DELETE FROM secret_access_log WHERE seq > 4")
+    await place.execute("DELETE FROM secret_access_log WHERE seq > 3")
     lost = [each.checkpoint.head for each in await book.lost((tmp_path / "row-9").read_text())]
     assert lost == [ends[2], ends[1]]
     code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(ends[2]), SECRET_KEY=place.master)
