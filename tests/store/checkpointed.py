@@ -22,6 +22,6 @@ def book(place: Place, trail: AuditTrail, seal: Sensitive | None, key: SigningKe
     return CheckpointBook(trail, place.database(), lambda _: seal, key or signer())
 
 
-async def told(place: Place, trail: AuditTrail, database: Database | None = None, **more: Any) -> Proof:
+async def told(place: Place, _: AuditTrail, database: Database | None = None, **more: Any) -> Proof:
     """What `keyturn audit verify` makes of it, for somebody with the public key."""
-    return await prove(trail, database or place.database(), Walk(lambda _: None), [signer().verifier], **more)
+    return await prove(database or place.database(), Walk(lambda _: None), [signer().verifier], **more)

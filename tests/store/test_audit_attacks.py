@@ -154,6 +154,6 @@ async def test_what_was_changed_since_the_last_checkpoint_is_found_by_the_seals(
         await bench.execute("CREATE TABLE kept_rows AS SELECT * FROM secret_access_log", f"DELETE FROM {log} WHERE seq >= {since}")
         await other.append([row(f"forged-{seq}") for seq in range(since, whole.seq + 1)])
         known, kept = [signer().verifier], {"kept": signed[-1].note}
-        proof = await prove(other, bench.database, Walk(lambda _: KEY, anchor=whole), known, kept)
+        proof = await prove(bench.database, Walk(lambda _: KEY, anchor=whole), known, kept)
         assert proof.problem.startswith("row 15: "), since
         await bench.execute(f"DELETE FROM {log}", f"INSERT INTO {log} SELECT * FROM kept_rows", "DROP TABLE kept_rows")

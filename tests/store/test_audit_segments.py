@@ -61,7 +61,7 @@ async def found(place: Place, folder: Path | None = None, known: tuple[VerifierK
     """What is wrong with the whole of it."""
     signers = known if known is not None else (SIGNING.verifier,)
     try:
-        proof = await prove(trail(place), place.database(), Walk(lambda _: KEY, anchor=anchor), signers, folder=folder)
+        proof = await prove(place.database(), Walk(lambda _: KEY, anchor=anchor), signers, folder=folder)
     except UnknownSigner as unknown:
         return str(unknown)
     return proof.problem

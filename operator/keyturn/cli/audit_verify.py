@@ -21,6 +21,7 @@ from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.note import VerifierKey
 
 if TYPE_CHECKING:
+    from keyturn.decide.hashchain import Break
     from keyturn.store.proof import Proof
 
 _BARE: str = "by a command without the master keys, or by somebody who has the database"
@@ -62,8 +63,11 @@ def verify(
             raise click.UsageError(message)
         click.echo(told_of_file(file, anchor, keys, kept))
         return
-    for line in asyncio.run(_verify(anchor, keys, kept, jobs, folder)):
+    told, problem = asyncio.run(_verify(anchor, keys, kept, jobs, folder))
+    for line in told:
         click.echo(printed(line))
+    if problem:
+        raise AuditTampered(printed(problem))
 
 
 @click.command()
@@ -78,7 +82,9 @@ def key() -> None:
     click.echo(str(signing.verifier))
 
 
-async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int, folder: Path | None) -> Sequence[str]:
+async def _verify(
+    anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int, folder: Path | None
+) -> tuple[Sequence[str], str]:
     from keyturn.store.audit import seal_key
     from keyturn.store.audit_walk import Pace
     from keyturn.store.proof import prove
@@ -89,13 +95,24 @@ async def _verify(anchor: Head | None, keys: Sequence[str], kept: Sequence[Path]
         holder = await given_keys(database)
         walk = Walk(lambda key_id: seal_key(holder, key_id) if holder is not None else None, anchor=anchor)
         with progress() as followed:
-            proof = await prove(trail, database, walk, known or brought, notes, Pace(database_url(), jobs, followed), folder)
-        if proof.problem:
+            proof = await prove(database, walk, known or brought, notes, Pace(database_url(), jobs, followed), folder)
+        if proof.problem and not proof.strangers:
             raise AuditTampered(f"the audit trail is not as it was written: {proof.problem}")
         unsettled = len(await trail.unsettled())
     told = list(_told(walk, unsettled, has_keys=holder is not None))
     moved = told_of_segments(proof.shelf, is_signed=bool(known or brought), is_followed=folder is not None)
-    return [*told[:1], *moved, *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]]
+    return [*told[:1], *moved, *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]], _put_in(proof.strangers)
+
+
+def _put_in(strangers: "Sequence[Break]") -> str:
+    if not strangers:
+        return ""
+    more = f", and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
+    return (
+        f"somebody put {len(strangers)} rows into the tables of checkpoints or segments, which say nothing; all else is as told above:"
+        f" {'; '.join(map(str, strangers[:_NAMED]))}{more}; keep a copy of them, and have the tables' owner take them out"
+        " (docs/audit.md, What somebody put in)"
+    )
 
 
 def _signed(proof: "Proof", known: Sequence[VerifierKey], brought: Sequence[VerifierKey]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Checkpoints as text (after https://c2sp.org/tlog-checkpoint), and whether those of a table hang together.
+"""Checkpoints as text (after https://c2sp.org/tlog-checkpoint).
 
     <origin>
     <number of rows>
@@ -13,17 +13,15 @@ The first three lines are those of every transparency log; a hash is the chain's
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from keyturn.decide.auditrow import moment
-from keyturn.decide.hashchain import Break, Pin
 from keyturn.decide.note import split
 from keyturn.model.audit import Head
-from keyturn.model.checkpoint import Checkpoint, CheckpointRow, Signed
-from keyturn.model.note import NoteRefused, UnknownSigner
+from keyturn.model.checkpoint import Checkpoint, Signed
+from keyturn.model.note import NoteRefused
 
 ORIGIN: Final = "keyturn.dev/audit"
 
@@ -77,47 +75,3 @@ def signed_of(note: str, check: Check) -> Signed:
     if made.key not in {each.id.hex() for each in split(note)[1]}:
         raise NoteRefused("it names another key than signed it")
     return Signed(made, note)
-
-
-@dataclass(slots=True)
-class Series:
-    """Follows the checkpoints of a table in the order of their times. ``check`` knows the public keys that are at hand.
-
-    ``pins`` are the rows that good ones were signed of, ``unknown`` counts by key those that cannot be checked; ``texts`` are all.
-    """
-
-    check: Check
-    pins: list[Pin] = field(default_factory=list)
-    unknown: dict[str, int] = field(default_factory=dict)
-    texts: set[str] = field(default_factory=set)
-    _before: bytes = b""
-    _origin: str = ""
-
-    def follow(self, rows: Iterable[CheckpointRow]) -> Break | None:
-        """What is wrong with the first that is not as it was written; None while all are."""
-        for row in rows:
-            try:
-                self._take(row)
-            except NoteRefused as problem:
-                return Break(row.seq, f"its checkpoint is not as it was written: {problem}")
-        return None
-
-    def _take(self, row: CheckpointRow) -> None:
-        text, signatures = split(row.note)
-        found = checkpoint_of(text)
-        if (row.seq, row.at, row.key_id) != (found.head.seq, moment(found.at), found.key):
-            raise NoteRefused("its columns are not what was signed")
-        if [each.id.hex() for each in signatures] != [found.key] or not row.note.endswith("\n"):
-            raise NoteRefused("it bears another signature than its own")
-        if found.previous != self._before:
-            raise NoteRefused("it does not follow the one before it, which was changed or taken away")
-        if self._origin not in ("", found.origin):
-            raise NoteRefused("it is of another trail")
-        self._before, self._origin = digest(text), found.origin
-        self.texts.add(text)
-        try:
-            self.check(row.note)
-        except UnknownSigner:
-            self.unknown[signatures[0].key] = self.unknown.get(signatures[0].key, 0) + 1
-        else:
-            self.pins.append(Pin(found.head, found.at, "the checkpoint in the table"))

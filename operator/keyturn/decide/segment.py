@@ -9,7 +9,7 @@ time <UTC>
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,8 @@ from keyturn.model.segment import Segment
 ORIGIN: Final = "keyturn.dev/audit-segment"
 
 _NAME: Final = re.compile(r"keyturn-audit-[0-9]{12,19}-[0-9]{12,19}\.sqlite")
+
+_BEFORE: Final = re.compile(r"^before ([0-9a-f]{64})$", re.MULTILINE)
 
 Check = Callable[[str], str]
 """Gives the text of a note that a known key signed. Raises `UnknownSigner`, or `NoteRefused`."""
@@ -38,6 +40,22 @@ def text_of(segment: Segment, before: bytes) -> str:
         f"{ORIGIN}\nrows {segment.first} {segment.last}\nbefore {before.hex()}\nhead {segment.head.hex()}\n"
         f"file {segment.digest.hex()} {segment.name}\ntime {segment.at}\n"
     )
+
+
+def sorted_out(found: Iterable[Segment], check: Check) -> tuple[Sequence[Segment], Sequence[Break]]:
+    """Those that a known key signed, and what is wrong with each of the others."""
+    ours, strangers = [], []
+    for each in found:
+        try:
+            text = check(each.note)
+            before = _BEFORE.search(text)
+            if before is None or text != text_of(each, bytes.fromhex(before[1])):
+                raise NoteRefused("its columns are not what was signed")
+        except NoteRefused as problem:
+            strangers.append(Break(each.first, f"what says that rows from it on were moved was put in: {problem}"))
+        else:
+            ours.append(each)
+    return ours, strangers
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.hashchain import Break, Walk, linked
-from keyturn.decide.segment import Shelf
+from keyturn.decide.segment import Check, Shelf, sorted_out
 from keyturn.model.audit import Head
 from keyturn.model.errors import KeyturnError
 from keyturn.model.note import UnknownSigner, VerifierKey
@@ -45,23 +45,39 @@ async def segments_in(connection: AsyncConnection) -> Sequence[Segment]:
 
 async def shelved(database: Database, known: Sequence[VerifierKey]) -> Sequence[Segment]:
     """Those that are ours: one of the known keys signed each, they hang together from row 1 on, and the first row that is there follows
-    them. None where one of them is not so: whoever has the database could write it. Raises `ProviderError`.
+    them. None where they do not: whoever has the database could write that. Raises `ProviderError`.
     """
     if not known:
         return ()
-    found = await segments_of(database)
-    shelf = Shelf(lambda note: check(note, known))
-    if not found or gap(shelf, found) or not await _is_followed(database, shelf.at):
-        return ()
-    return shelf.found
-
-
-def gap(shelf: Shelf, found: Sequence[Segment]) -> str:
-    """What is wrong with the first that is not as it was written, or is signed by nobody who is known; '' for nothing."""
     try:
-        return str(shelf.follow(found) or "")
+        shelf, problem, _ = await shelf_of(database, await segments_of(database), lambda note: check(note, known))
+    except UnknownSigner:
+        return ()
+    return () if problem or not await _is_followed(database, shelf.at) else shelf.found
+
+
+async def shelf_of(database: Database, found: Sequence[Segment], known: Check | None) -> tuple[Shelf, Break | None, Sequence[Break]]:
+    """What these segments make, what is wrong with the first that is not as it was written, and what somebody put in beside ours.
+
+    The last is said where ours hang together without that, up to the first row that is there. ``known`` None asks for no signature.
+    Raises `UnknownSigner`, and `ProviderError`.
+    """
+    if known is not None:
+        ours, strangers = sorted_out(found, known)
+        shelf = Shelf(known)
+        if strangers and not shelf.follow(ours) and await _is_followed(database, shelf.at):
+            return shelf, None, strangers
+    shelf = Shelf(known)
+    return shelf, shelf.follow(found), ()
+
+
+async def gap(database: Database, known: Check) -> str:
+    """What is wrong with the first segment that is not as it was written, or is signed by nobody who is known; '' for nothing."""
+    try:
+        _, problem, _ = await shelf_of(database, await segments_of(database), known)
     except UnknownSigner as unknown:
         return str(unknown)
+    return str(problem or "")
 
 
 async def _is_followed(database: Database, end: Head) -> bool:

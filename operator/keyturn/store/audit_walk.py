@@ -3,7 +3,7 @@
 import asyncio
 import multiprocessing
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
@@ -13,13 +13,13 @@ from typing import Final
 from sqlalchemy import func, literal_column, select
 
 from keyturn.decide.hashchain import START, Break, Stretch, Strider, Walk
-from keyturn.decide.segment import Shelf
+from keyturn.decide.segment import Check, Shelf
 from keyturn.model.audit import Head
 from keyturn.model.errors import Unavailable
-from keyturn.model.segment import Segment
+from keyturn.model.note import UnknownSigner
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_reading import NotOurs, astray, head_at, parts
-from keyturn.store.audit_segments import RowsElsewhere, segments_of
+from keyturn.store.audit_segments import RowsElsewhere, segments_of, shelf_of
 from keyturn.store.audit_tables import log
 from keyturn.store.engine import Database, open_database
 
@@ -40,22 +40,23 @@ ALONE: Final = Pace()
 """In this process, and without a word."""
 
 
-async def followed(database: Database, walk: Walk, pace: Pace = ALONE) -> Break | None:
+async def followed(database: Database, walk: Walk, pace: Pace = ALONE, known: Check | None = None) -> Break | None:
     """Follows all rows behind where the walk stands; what is wrong with the first bad one. Raises `RowsElsewhere` and `ProviderError`.
 
-    A walk at the start skips what was moved into files, as the table of segments says.
+    A walk at the start skips what was moved into files, as the table of segments says; ``known`` tells those of ours there.
     """
     moved = await segments_of(database)
-    problem = await _followed(database, walk, pace, moved)
+    try:
+        shelf, problem, _ = await shelf_of(database, moved, known)
+    except UnknownSigner:  # by a key of former times, say: where the rows follow, that is not asked here
+        shelf, problem, _ = await shelf_of(database, moved, None)
+    problem = problem or await _followed(database, walk, pace, shelf)
     if problem and await segments_of(database) != moved:
         raise Unavailable("rows were moved out of the database while it was followed; run this again")
     return problem
 
 
-async def _followed(database: Database, walk: Walk, pace: Pace, moved: Sequence[Segment]) -> Break | None:
-    shelf = Shelf()
-    if problem := shelf.follow(moved):
-        return problem
+async def _followed(database: Database, walk: Walk, pace: Pace, shelf: Shelf) -> Break | None:
     if walk.at == START and shelf.found:
         if walk.anchor is not None and walk.anchor.seq < shelf.at.seq:
             raise RowsElsewhere(

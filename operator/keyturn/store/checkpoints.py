@@ -1,27 +1,29 @@
 """The table of checkpoints: written from what was looked at before, and read by whoever checks the trail against it."""
 
 import logging
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, insert, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, func, insert, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import moment
 from keyturn.decide.checkpoint import checkpoint_of, digest, origin_of, signed_of, text_of
 from keyturn.decide.hashchain import START, Seal, Walk, covers
 from keyturn.decide.note import split
-from keyturn.decide.segment import Shelf
 from keyturn.model.audit import Head, Outcome
 from keyturn.model.checkpoint import AuditTampered, Checkpoint, CheckpointRow, Signed
+from keyturn.model.errors import Unavailable
 from keyturn.model.note import NoteRefused, VerifierKey
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_find import is_there
 from keyturn.store.audit_reading import short
-from keyturn.store.audit_segments import gap, segments_of
+from keyturn.store.audit_segments import gap
 from keyturn.store.audit_tables import checkpoints, log
+from keyturn.store.audit_walk import followed
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check
 
@@ -30,6 +32,7 @@ ROTATIONS: Final = "rotation."
 
 _ORDER: Final = (checkpoints.c.at, checkpoints.c.seq)
 _TICK: Final = timedelta(microseconds=1)
+_MOST_TICKS: Final = 1_000_000
 _FAR: Final = timedelta(days=1)
 """No clock of ours is so far ahead: a time beyond it is none of ours."""
 
@@ -40,12 +43,24 @@ told: Final = logging.getLogger("keyturn.audit")
 class CheckpointBook:
     """The checkpoints of one database. Its methods raise `ProviderError` where the database does not answer."""
 
-    def __init__(self, trail: AuditTrail, database: Database, seal: Seal, key: SigningKey, known: Sequence[VerifierKey] = ()) -> None:
-        """Signed by ``key``; those of ``known`` keys are taken for ours too. ``seal`` is what the trail's rows are looked at with."""
+    def __init__(
+        self,
+        trail: AuditTrail,
+        database: Database,
+        seal: Seal,
+        key: SigningKey,
+        known: Sequence[VerifierKey] = (),
+        *,
+        proves_clock: bool = False,
+    ) -> None:
+        """Signed by ``key``; those of ``known`` keys are taken for ours too. ``seal`` is what the trail's rows are looked at with.
+
+        ``proves_clock``: against the database server's.
+        """
         self._database, self._seal, self._key = database, seal, key
         self._known = (key.verifier, *known)
         self._trail = trail.signed_by(self._known)
-        self._others = 0
+        self._others, self._proves_clock = 0, proves_clock
         self._looked: Head | None = None
 
     @property
@@ -61,7 +76,7 @@ class CheckpointBook:
         last = await self._last()
         walk = Walk(self._seal, at=await self._start(last))
         self._looked = None
-        if problem := await self._trail.verify(walk):
+        if problem := await followed(self._database, walk, known=self._check):
             raise AuditTampered(f"the audit trail is not as it was written, and is not signed: {problem}")
         self._looked = walk.at
         if bare := walk.bare:
@@ -74,6 +89,7 @@ class CheckpointBook:
                 return await self._last_in(connection)
             if last is not None and last.checkpoint.head == walk.at and last.checkpoint.key == self._key_id:
                 return last
+            await self._prove_clock(connection, now)
             made = await self._following(connection, last, walk.at, now)
             note = self._key.sign(text_of(made))
             row = CheckpointRow(made.head.seq, moment(made.at), made.key, note)
@@ -87,23 +103,39 @@ class CheckpointBook:
         for head in (self._looked, last.checkpoint.head if last else None):
             if head is not None and await self._trail.has(head):
                 return head
-        if problem := gap(Shelf(self._check), await segments_of(self._database)):
+        if problem := await gap(self._database, self._check):
             raise AuditTampered(f"rows of the audit trail were moved, and what tells of it is not ours; nothing is signed: {problem}")
         return START
 
     async def _following(self, connection: AsyncConnection, last: Signed | None, head: Head, now: datetime) -> Checkpoint:
-        """The next one. It hangs on the one before it in the table, whoever wrote that; nothing that such a one says is said again."""
-        origin, previous, at = "", b"", now
-        latest = max(now + _FAR, last.checkpoint.at) if last is not None else now + _FAR
-        before = await _newest(connection, checkpoints.c.at <= moment(latest))
+        """The next one. It hangs on the last of ours; where there is none, as after a key was lost, on the newest, whoever wrote that.
+
+        Of one that somebody else put in nothing is taken over but that its time is taken: so it can go without a trace in ours.
+        """
+        if last is not None:
+            if (at := max(now, last.checkpoint.at + _TICK)) > now + _FAR:
+                told.warning(
+                    "the newest checkpoint is of %s, as a clock was far ahead: until then later ones bear that time, and no loss that is"
+                    " accepted covers them but their own; docs/audit.md",
+                    moment(last.checkpoint.at),
+                )
+            return Checkpoint(last.checkpoint.origin, head, digest(text_of(last.checkpoint)), await _free(connection, at), self._key_id)
+        previous, at = b"", now
+        before = await _newest(connection, checkpoints.c.at <= moment(now + _FAR))
         if before is not None and (said := _said(before)) is not None:
             previous, at = digest(text_of(said)), max(at, said.at + _TICK)
-        if last is not None:
-            origin, at = last.checkpoint.origin, max(at, last.checkpoint.at + _TICK)
-        else:
-            first = await connection.scalar(select(literal_column("hash")).select_from(log).order_by(log.c.seq).limit(1))
-            origin = origin_of(first if isinstance(first, bytes) else b"")
-        return Checkpoint(origin, head, previous, at, self._key_id)
+        first = await connection.scalar(select(literal_column("hash")).select_from(log).order_by(log.c.seq).limit(1))
+        return Checkpoint(origin_of(first if isinstance(first, bytes) else b""), head, previous, await _free(connection, at), self._key_id)
+
+    async def _prove_clock(self, connection: AsyncConnection, now: datetime) -> None:
+        """Raises `Unavailable` where our clock is far ahead of the server's: what we signed would be of a time that nobody can follow."""
+        if self._proves_clock and not self._database.is_sqlite:
+            there: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+            if now > there + _FAR:
+                raise Unavailable(
+                    f"this machine's clock says {moment(now)}, more than a day ahead of the database's ({moment(there.astimezone(UTC))}):"
+                    " nothing is signed of such a time; set the wrong one right"
+                )
 
     async def _last(self) -> Signed | None:
         async with self._database.reading() as connection:
@@ -170,6 +202,13 @@ class CheckpointBook:
         if await self._trail.holds(wanted.head):
             return True
         return any(covers(row, wanted.head, wanted.at) for row in await self._trail.losses())
+
+
+async def _free(connection: AsyncConnection, at: datetime) -> datetime:
+    """This time, or one soon after it that no other row has: somebody may have put one there."""
+    while await connection.scalar(select(literal_column("1")).select_from(checkpoints).where(checkpoints.c.at == moment(at))):
+        at += secrets.randbelow(_MOST_TICKS) * _TICK
+    return at
 
 
 async def newest_of(database: Database) -> CheckpointRow | None:

@@ -104,7 +104,7 @@ class SqlDatabases:
         holder = await self.begin()
         key = await signing_key(self._audit_keys, keys, has_signed=await newest_of(holder.database) is not None)
         seal = partial(seal_key, holder)
-        return CheckpointBook(trail_of(holder), holder.database, seal, key, self._audit_keys.known)
+        return CheckpointBook(trail_of(holder), holder.database, seal, key, self._audit_keys.known, proves_clock=True)
 
     async def open(self, key: Sensitive, connect: Callable[[], Awaitable[Any]], tenant: str) -> SqlValues:
         masters = MasterKeys.alone(key, "the key of keySecretRef")

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keyturn.decide.checkpoint import Series, signed_of, text_of
-from keyturn.decide.hashchain import Pin, Walk
-from keyturn.decide.segment import Shelf
+from keyturn.decide.checkpoint import signed_of, text_of
+from keyturn.decide.hashchain import Break, Pin, Walk
+from keyturn.decide.segment import Check, Shelf
+from keyturn.decide.series import Series
 from keyturn.model.checkpoint import Signed
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
-from keyturn.store.audit import AuditTrail
-from keyturn.store.audit_segments import RowsElsewhere, followed_segments, segments_of
-from keyturn.store.audit_walk import ALONE, Pace
+from keyturn.store.audit_segments import RowsElsewhere, followed_segments, segments_of, shelf_of
+from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.checkpoints import rows_of
 from keyturn.store.engine import Database
 from keyturn.store.signing import check
@@ -28,7 +28,8 @@ _ELSEWHERE: Final = (
 class Proof:
     """What came of it. ``problem`` is '' where all is as it was written; ``walk`` and ``series`` have how far that was proved.
 
-    ``lost`` are checkpoints from elsewhere whose rows are not there, which somebody accepted.
+    ``lost`` are checkpoints from elsewhere whose rows are not there, which somebody accepted. ``strangers`` are
+    rows that somebody put into the tables of checkpoints and segments, where nothing else is wrong.
     """
 
     problem: str
@@ -36,10 +37,10 @@ class Proof:
     series: Series
     lost: Sequence[Signed] = ()
     shelf: Shelf = field(default_factory=Shelf)
+    strangers: Sequence[Break] = ()
 
 
 async def prove(
-    trail: AuditTrail,
     database: Database,
     walk: Walk,
     known: Sequence[VerifierKey] = (),
@@ -58,25 +59,26 @@ async def prove(
     rows = await rows_of(database)
     broken = await asyncio.to_thread(series.follow, rows)
     walk.pins = by_row([*series.pins, *(pin_of(name, signed) for name, signed in outside.items())])
-    shelf = Shelf((lambda note: check(note, known)) if known else None)
-    gap = shelf.follow(await segments_of(database))
+    by_known: Check | None = (lambda note: check(note, known)) if known else None
+    shelf, gap, moved = await shelf_of(database, await segments_of(database), by_known)
     if gap is None and folder is not None:
         gap = await asyncio.to_thread(followed_segments, folder, shelf.found, walk)
-    ended = await trail.verify(walk, pace) if gap is None else ""
+    ended = str(await followed(database, walk, pace, by_known) or "") if gap is None else ""
     if ended and ended == str(walk.end()) and shelf.found and folder is None:
         ended += _ELSEWHERE
-    problem = str(gap) if gap else ended or (str(broken) if broken else "")
+    problem = str(gap) if gap else ended or (str(broken) if broken and series.is_broken else "")
     lost = []
     for name, signed in outside.items():
         pin = pin_of(name, signed)
         if walk.lacks(pin) and walk.is_accepted(pin):
             lost.append(signed)
-        elif text_of(signed.checkpoint) not in series.texts and not problem:
+        elif not series.has(text_of(signed.checkpoint)) and not problem:
             where = f"row {pin.head.seq}: its checkpoint, of which {name} is a copy,"
             if folder is None and pin.head.seq < shelf.at.seq:
                 raise RowsElsewhere(f"{where} is not in the table{_ELSEWHERE}")
             problem = f"{where} was taken out of the table"
-    return Proof(problem, walk, series, lost, shelf)
+    strangers = () if problem else (*moved, *series.strangers)
+    return Proof(problem or str(next(iter(strangers), "")), walk, series, lost, shelf, strangers)
 
 
 def by_row(pins: Iterable[Pin]) -> Mapping[int, Sequence[Pin]]:
