@@ -86,7 +86,8 @@ class Series:
         found = [each if each.said is None or each.problem else self._of_this_trail(each) for each in found]
         told = [each for each in found if each.said and not each.problem]
         self._lasts = lasts(each.said for each in told if each.said)
-        newest = max((each.said.at for each in [each for each in told if each.is_ours] or told if each.said), default=None)
+        # Also of those by other keys: an auditor may know the former one alone. Whoever moves it on hides what is covered all the same.
+        newest = max((each.said.at for each in told if each.said), default=None)
         self._old = horizon(newest) if newest else ""
         between: dict[bytes, Seen] = {}
         for each in found:
