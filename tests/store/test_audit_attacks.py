@@ -22,7 +22,7 @@ from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.proof import prove
 from store.checkpointed import signer, told
 from store.places import Place
-from store.test_audit import KEY, row, trail
+from store.test_audit import KEY, forger, row, trail
 from store.test_checkpoints import filled, unlocked
 
 ROWS: Final = 15
@@ -147,7 +147,7 @@ async def test_what_was_changed_since_the_last_checkpoint_is_found_by_the_seals(
     made, signed = await filled(place, 1)
     await made.append([row(f"new-{n}") for n in range(10)])
     await unlocked(place)
-    bench, other = Bench(place, made, signed[0]), trail(place, Sensitive(bytes(32)))
+    bench, other = Bench(place, made, signed[0]), forger(place, Sensitive(bytes(32)))
     lot, whole = random.Random(SEED), await made.head()
     for _ in range(counted(request, effort(5, 50), 50, "chains made anew")):
         since = lot.randrange(6, whole.seq + 1)

@@ -16,7 +16,7 @@ from keyturn.store.audit import AuditTrail
 from keyturn.store.checkpoints import rows_of
 from store.checkpointed import book, signer, told
 from store.places import Place
-from store.test_audit import AT, KEY, row, trail
+from store.test_audit import AT, KEY, forger, row, trail
 
 LATER = AT + timedelta(hours=1)
 
@@ -44,7 +44,7 @@ async def unlocked(place: Place, *tables: str) -> None:
 
 async def made_anew(place: Place, *, since: int, key: str = "") -> AuditTrail:
     """As somebody with the database and our code: the rows from there on say something else, and every hash fits."""
-    made = trail(place, None)
+    made = forger(place)
     texts = [each async for part in made.rows() for each in part]
     await unlocked(place)
     await place.execute(f"DELETE FROM secret_access_log WHERE seq >= {since}")
@@ -112,7 +112,7 @@ async def test_what_is_not_as_it_was_written_is_not_signed(place: Place) -> None
     with pytest.raises(AuditTampered, match="row 16: its columns"):
         await book(place, made, KEY).write(LATER)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 15")
-    await trail(place, Sensitive(bytes(32))).append([row("forged")])
+    await forger(place, Sensitive(bytes(32))).append([row("forged")])
     with pytest.raises(AuditTampered, match="row 16: its seal is not ours"):
         await book(place, made, KEY).write(LATER)
     assert len(await rows_of(place.database())) == 3
@@ -205,7 +205,7 @@ async def test_a_loss_that_nobody_with_a_key_accepted_excuses_nothing(place: Pla
     made, signed = await filled(place)
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 7")
-    await accepted(trail(place, key), signed[2].checkpoint.head, LATER)
+    await accepted(forger(place, key), signed[2].checkpoint.head, LATER)
     assert await book(place, made, KEY).lost("") == [signed[2]]
     assert not await made.holds(signed[2].checkpoint.head)
     assert "row 10" in (await told(place, made, kept={"kept": signed[2].note})).problem

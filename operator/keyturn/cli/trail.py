@@ -18,6 +18,7 @@ from keyturn.decide.defaults import DATABASE_URL
 from keyturn.default import Given
 from keyturn.model.audit import AuditEntry, AuditMode, AuditRow, Findings, Outcome
 from keyturn.model.errors import AuditUnavailable, KeyturnError, Rejected
+from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 from keyturn.ports import AuditLog
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ async def _trail(given: Given, opened: AsyncExitStack) -> "AuditTrail":
     if given.databases.has_own:
         return await given.databases.trail()
     need("database", f"the audit trail of {DATABASE_URL}")
-    database, unsealed = await opened.enter_async_context(opened_trail())
+    database, _ = await opened.enter_async_context(opened_trail())
     from keyturn.store.audit import trail_of
 
-    holder = await given_keys(database)
-    return unsealed if holder is None else trail_of(holder)
+    if (holder := await given_keys(database)) is None:
+        raise KeysRefused(f"nobody could tell its rows from another's: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}")
+    return trail_of(holder)
 
 
 def _refusal(error: KeyturnError) -> str:

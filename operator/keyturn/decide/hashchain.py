@@ -66,10 +66,14 @@ def sealed(key: Sensitive, first: int, head: Head) -> bytes:
     return begin + hmac.digest(key.reveal(), _SEAL + begin + head.seq.to_bytes(_NUMBER, "big") + head.hash, "sha256")
 
 
+def is_sealed(key: Sensitive, head: Head, seal: bytes) -> bool:
+    """Whether somebody with the key made this seal for rows up to this end."""
+    return head.seq > 0 and hmac.compare_digest(sealed(key, int.from_bytes(seal[:_NUMBER], "big"), head), seal)
+
+
 def is_under(key: Sensitive, row: Chained) -> bool:
     """Whether the row bears a seal by this key, of its own hash."""
-    seal = row.seal or b""
-    return row.seq > 0 and hmac.compare_digest(sealed(key, int.from_bytes(seal[:_NUMBER], "big"), Head(row.seq, row.hash)), seal)
+    return is_sealed(key, Head(row.seq, row.hash), row.seal or b"")
 
 
 def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id: str) -> list[Chained]:

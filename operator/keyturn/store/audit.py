@@ -15,7 +15,7 @@ from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.note import VerifierKey
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
-from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
+from keyturn.store.audit_append import Scribe, SealKey, add_to_file, add_to_server
 from keyturn.store.audit_find import all_of, is_there, matching
 from keyturn.store.audit_losses import excused, losses
 from keyturn.store.audit_question import wanted
@@ -26,7 +26,7 @@ from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
 from keyturn.store.engine import Database
 from keyturn.store.failures import DatabaseRefused
-from keyturn.store.keys import Keyholder
+from keyturn.store.keys import Keyholder, KeyMoved
 
 OWNS_IT: Final = (
     "the audit trail is not written as the owner of its table, or as a superuser, who could change it unseen: give DATABASE_URL a user of"
@@ -50,8 +50,20 @@ async def nobody() -> Sequence[VerifierKey]:
 
 def trail_of(holder: Keyholder, known: Known = nobody) -> "AuditTrail":
     """The trail of a database whose keys are open: what is added to it is sealed under the active one."""
-    seal = partial(seal_key, holder)
-    return AuditTrail(holder.database, lambda: (holder.ring.active, seal(holder.ring.active)), seal, known)
+    seal = cache_of(partial(seal_key, holder))
+    return AuditTrail(holder.database, lambda: (holder.ring.active, seal(holder.ring.active)), seal, known, holder.refresh)
+
+
+def cache_of(seal: Seal) -> Seal:
+    """Knows keys of seals also after a rotation dropped their master key: the last row may be under one."""
+    known: dict[str, Sensitive] = {}
+
+    def find(key_id: str) -> Sensitive | None:
+        if (key := seal(key_id)) is not None:
+            known[key_id] = key
+        return known.get(key_id)
+
+    return find
 
 
 def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
@@ -62,12 +74,22 @@ def seal_key(holder: Keyholder, key_id: str) -> Sensitive | None:
 class AuditTrail:
     """The trail of one database; any number of processes may add to it at a time."""
 
-    def __init__(self, database: Database, seal_key: SealKey, seal: Seal = lambda _: None, known: Known = nobody) -> None:
-        """``known`` tells whose signature makes a segment ours."""
+    def __init__(
+        self,
+        database: Database,
+        seal_key: SealKey,
+        seal: Seal | None = None,
+        known: Known = nobody,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``seal`` has the keys of seals: with them each `append` proves that the end is ours. ``known`` tells whose signature makes a
+        segment ours. ``refresh`` takes over other master keys.
+        """
         self._database = database
-        self._seal_key = seal_key
-        self._seal = seal
+        self._scribe = Scribe(seal_key, seal)
+        self._seal: Seal = seal or (lambda _: None)
         self._known = known
+        self._refresh = refresh
 
     async def check_user(self) -> None:
         """Raises `DatabaseRefused` where the user whom we are could take the triggers away that keep its rows. SQLite knows no users."""
@@ -82,18 +104,32 @@ class AuditTrail:
         async with self._database.writing() as connection:
             return await fence.begin(connection, office, holder, at)
 
-    async def append(self, rows: Sequence[AuditRow], term: Term | None = None) -> Head:
+    async def append(self, rows: Sequence[AuditRow], term: Term | None = None, *, onto: Head | None = None) -> Head:
         """Adds these rows, or none of them, and gives the end.
 
         Those that are there already are passed over, so that a lost answer can be asked again. ``term``: of whoever will act upon
-        them, which is proved. Without rows it is seen that the database can be written to.
+        them, which is proved. ``onto``: an end that somebody accepted, though it may not be ours. Without rows it is seen that the
+        database can be written to.
 
-        Raises `Fenced`, and `ProviderError`: `Invalid` where the database cannot hold one of them.
+        Raises `AuditTampered` where somebody else wrote there, `Fenced`, and `ProviderError`: `Invalid` where the database cannot
+        hold one of them.
         """
+        try:
+            end = await self._append(rows, term, onto)
+        except KeyMoved:
+            if self._refresh is None:
+                raise
+            await self._refresh()
+            end = await self._append(rows, term, onto)
+        self._scribe.seen = max(self._scribe.seen, end, key=lambda head: head.seq)
+        return end
+
+    async def _append(self, rows: Sequence[AuditRow], term: Term | None, onto: Head | None) -> Head:
+        scribe = self._scribe
         if self._database.is_sqlite:
-            return await self._database.write_in_one(lambda connection: add_to_file(connection, rows, self._seal_key, term))
+            return await self._database.write_in_one(lambda connection: add_to_file(connection, rows, scribe, term, onto))
         async with self._database.writing() as connection:
-            return await add_to_server(connection, rows, self._seal_key, term)
+            return await add_to_server(connection, rows, scribe, term, onto)
 
     async def known(self, events: Collection[str]) -> Collection[str]:
         """Those of these rows that are there, or are on their way there. Raises `ProviderError`."""
@@ -112,7 +148,7 @@ class AuditTrail:
         async def known() -> Sequence[VerifierKey]:
             return keys
 
-        return AuditTrail(self._database, self._seal_key, self._seal, known)
+        return AuditTrail(self._database, self._scribe.seal_key, self._scribe.seal, known, self._refresh)
 
     async def holds(self, anchor: Head, writer: str = "") -> bool:
         """Whether it has the row that this is an end of, or somebody accepted that it has not; see `excused` for ``writer``.

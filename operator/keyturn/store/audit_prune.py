@@ -25,7 +25,7 @@ from keyturn.model.audit import AuditRow, Head, Outcome
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
-from keyturn.store.audit_append import SealKey, add_to_file, add_to_server
+from keyturn.store.audit_append import Scribe, SealKey, add_to_file, add_to_server
 from keyturn.store.audit_file import FileRefused, TrailBroken, export, followed_file, sync
 from keyturn.store.audit_partitions import Partition, cut, drop, is_owner, partitions
 from keyturn.store.audit_reading import head_at
@@ -182,7 +182,7 @@ class Pruning:
             _same_start(segment, await connection.scalar(select(func.min(log.c.seq))))
             await drop(connection, partition)
             await connection.execute(insert(segments), [_columns(segment)])
-            await add_to_server(connection, [row], self.seal_key)
+            await add_to_server(connection, [row], Scribe(self.seal_key, self.seal))
             self.told("about to commit")
 
     def _from_file(self, connection: sqlite3.Connection, segment: Segment, row: AuditRow) -> None:
@@ -198,7 +198,7 @@ class Pruning:
         columns = _columns(segment)
         marks = ", ".join("?" * len(columns))
         connection.execute(f"INSERT INTO {segments} ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608
-        add_to_file(connection, [row], self.seal_key)
+        add_to_file(connection, [row], Scribe(self.seal_key, self.seal))
         self.told("about to commit")
 
 
