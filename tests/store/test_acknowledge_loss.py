@@ -45,7 +45,7 @@ async def restored(place: Place, tmp_path: Path) -> tuple[AuditTrail, Checkpoint
     await unlocked(place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 6")
     await place.execute("DELETE FROM audit_checkpoints WHERE seq > 6")
-    return made, (await ours(place))[1], ends
+    return *(await ours(place)), ends
 
 
 async def test_after_an_accepted_loss_each_end_is_told_as_it_is(place: Place, tmp_path: Path) -> None:

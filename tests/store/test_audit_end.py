@@ -13,6 +13,7 @@ from keyturn.store.audit import AuditTrail, trail_of
 from keyturn.store.keys import Keyholder
 from keyturn.store.rotation import Rotation
 from store.places import ITERATIONS, Place
+from store.test_acknowledge_loss import keyturn
 from store.test_audit import KEY, filled, row, trail, unlocked
 
 REFUSED = "is under no seal of ours"
@@ -95,3 +96,19 @@ async def test_a_seal_is_under_the_key_that_is_active_now(place: Place) -> None:
     await trail.append([row("after")])
     sealed = [each.seal_key async for part in trail.rows() for each in part]
     assert sealed[0] != sealed[1] == other.ring.active
+
+
+async def test_the_command_that_the_log_says_lets_the_trail_go_on(place: Place) -> None:
+    holder = Keyholder(place.database(), MasterKeys.of({"SECRET_KEY": place.master}), ITERATIONS)
+    await holder.open()
+    operator = trail_of(holder)
+    await operator.append([row("before")])
+    await forge(place, operator, [row("forged")])
+    with pytest.raises(AuditTampered) as refusal:
+        await operator.append([row("after")])
+    *_, anchor = str(refusal.value).split()
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", anchor, SECRET_KEY=place.master)
+    assert (code, "recorded as row 3: the trail goes on behind row 2" in told) == (0, True), told
+    assert (await operator.append([row("after")])).seq == 4
+    code, told = await keyturn(place, "verify", SECRET_KEY=place.master)
+    assert (code, "1 rows are under no seal: 2;" in told) == (0, True), told

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
 from keyturn.cli.trail import about_actor, actor
 from keyturn.model.audit import ACCEPTED, AuditRow, Head, Outcome
+from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ async def _acknowledge(anchors: Sequence[Head], note: str) -> Sequence[str]:
                 f"whoever has the database alone could accept its loss: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
             )
         trail, moved = trail_of(holder), await segments_of(database)
-        known = {anchor: await _known(trail, moved, anchor) for anchor in anchors}
-        told = [f"nothing is lost: {why}" for why in known.values() if why]
         head = await trail.head()
+        told = [await _accept(trail, head, note)] if head in anchors and await _is_strange(trail) else []
+        known = {anchor: await _known(trail, moved, anchor) for anchor in anchors if not told or anchor != head}
+        told += [f"nothing is lost: {why}" for why in known.values() if why]
         for anchor in (each for each, why in known.items() if not why):
             is_beyond = anchor.seq > head.seq
             rows = f"{head.seq + 1} to {anchor.seq}" if is_beyond else f"up to {anchor.seq}, where another row is now"
-            seq = (await trail.append([_loss(anchor, {"rows": rows, **about_actor(), **({"note": note} if note else {})})])).seq
+            seq = (await trail.append([_row(ACCEPTED, anchor, rows, note)])).seq
             lost = (
                 f"what was written up to row {anchor.seq} after row {head.seq}" if is_beyond else f"row {anchor}, where another one is now,"
             )
@@ -98,6 +100,24 @@ async def _known(trail: "AuditTrail", moved: Sequence["Segment"], anchor: Head) 
     return ""
 
 
-def _loss(anchor: Head, details: Mapping[str, str]) -> AuditRow:
+async def _is_strange(trail: "AuditTrail") -> bool:
+    """Whether nobody of ours would write behind its end."""
+    try:
+        await trail.append(())
+    except AuditTampered:
+        return True
+    return False
+
+
+async def _accept(trail: "AuditTrail", head: Head, note: str) -> str:
+    row = _row("audit.accept-end", head, f"up to {head.seq}, which no seal of ours is over", note)
+    seq = (await trail.append([row], onto=head)).seq
+    return (
+        f"recorded as row {seq}: the trail goes on behind row {head.seq}, though it is under no seal; keyturn audit verify goes on to tell"
+    )
+
+
+def _row(action: str, anchor: Head, rows: str, note: str) -> AuditRow:
+    details = {"rows": rows, **about_actor(), **({"note": note} if note else {})}
     event, now = secrets.token_hex(8), datetime.now(UTC)
-    return AuditRow(event, now, actor(), ACCEPTED, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)
+    return AuditRow(event, now, actor(), action, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)

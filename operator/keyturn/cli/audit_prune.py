@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from keyturn.cli.needs import need
 from keyturn.cli.run import Duration
 from keyturn.cli.trail import about_actor, actor
 from keyturn.model.errors import AccessDenied, KeyturnError
+from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 from keyturn.model.sensitive import Sensitive
 
 if TYPE_CHECKING:
@@ -62,11 +64,12 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
         raise NoSigningKey("set AUDIT_SIGNING_KEY: what the database remembers of each file is signed")
     owner = Sensitive.of(os.environ.get(OWNER_URL, "").strip())
     async with opened_trail(owner or database_url()) as (database, _):
-        holder = await given_keys(database)
+        if (holder := await given_keys(database)) is None:
+            raise KeysRefused(f"what a prune records is sealed: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}")
         pruning = Pruning(
             database,
-            lambda key_id: seal_key(holder, key_id) if holder else None,
-            lambda: (holder.ring.active, seal_key(holder, holder.ring.active)) if holder else ("", None),
+            partial(seal_key, holder),
+            lambda: (holder.ring.active, seal_key(holder, holder.ring.active)),
             signing,
             actor(),
             folder,
