@@ -1,8 +1,11 @@
 """`keyturn audit acknowledge-loss`, and what `keyturn audit verify` says of ends that were kept before the loss."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,14 +14,14 @@ from keyturn.decide.auditrow import moment
 from keyturn.model.audit import ACCEPTED, Head, Outcome
 from keyturn.model.keys import MasterKeys
 from keyturn.store.audit import AuditTrail, seal_key, trail_of
-from keyturn.store.audit_prune import PruneRefused, Wish
+from keyturn.store.audit_prune import PruneRefused, Pruning, Wish
 from keyturn.store.checkpoints import CheckpointBook
 from keyturn.store.keys import Keyholder
 from store.audit_pruner import KEY, SIGNING, pruning
 from store.checkpointed import signer
 from store.places import ITERATIONS, Place
 from store.test_audit import row, trail
-from store.test_audit_segments import grown, moved
+from store.test_audit_segments import MOST, grown
 from store.test_checkpoints import unlocked
 from store.test_verify_command import VKEY, keyturn
 
@@ -27,10 +30,27 @@ BOGUS = "bb" * 32
 LOST = "rows=7 to 9, note=OPS-7, "
 
 
-async def ours(place: Place) -> tuple[AuditTrail, CheckpointBook]:
+async def holder_of(place: Place) -> Keyholder:
     holder = Keyholder(place.database(), MasterKeys.of({"SECRET_KEY": place.master}), ITERATIONS)
     await holder.open()
-    return trail_of(holder), CheckpointBook(trail_of(holder), place.database(), lambda key_id: seal_key(holder, key_id), signer())
+    return holder
+
+
+async def ours(place: Place) -> tuple[AuditTrail, CheckpointBook]:
+    holder = await holder_of(place)
+    return trail_of(holder), CheckpointBook(trail_of(holder), place.database(), partial(seal_key, holder), signer())
+
+
+@asynccontextmanager
+async def prune_of(place: Place, folder: Path, most: int) -> AsyncIterator[Pruning]:
+    """With the master keys that the commands are given."""
+    holder = await holder_of(place)
+    active = holder.ring.active, seal_key(holder, holder.ring.active)
+    prune = replace(pruning(place.owner_url, folder, most), seal=partial(seal_key, holder), seal_key=lambda: active)
+    try:
+        yield prune
+    finally:
+        await prune.database.close()
 
 
 async def restored(place: Place, tmp_path: Path) -> tuple[AuditTrail, CheckpointBook, list[Head]]:
@@ -109,10 +129,11 @@ async def test_all_ends_that_were_signed_and_are_gone_are_named(place: Place, tm
 
 
 async def test_a_hash_that_a_file_alone_knows_is_not_accepted_and_the_file_is_named(place: Place, tmp_path: Path) -> None:
-    await ours(place)
-    await grown(place)
+    made, _ = await ours(place)
+    await grown(place, made=made)
     (folder := tmp_path / "segments").mkdir()
-    [*_, last] = await moved(place, place.owner_url, folder, Wish(10))
+    async with prune_of(place, folder, MOST) as prune:
+        [*_, last] = await prune.run(Wish(10), NOW)
     before = await trail(place).head()
     code, told = await keyturn(place, "acknowledge-loss", "--anchor", f"{last.last - 1}:{BOGUS}", SECRET_KEY=place.master)
     assert (code, f"row {last.last - 1} was moved into {last.name}" in told, "nothing is lost" in told) == (1, True, False), told
@@ -131,12 +152,11 @@ async def test_a_loss_that_was_accepted_in_a_row_that_was_moved_is_told_to_be_in
     await made.append([row(f"new-{n}", outcome=Outcome.SUCCESS) for n in range(5)])
     assert await book.write(datetime.now(UTC) + timedelta(minutes=1)) is not None
     (folder := tmp_path / "segments").mkdir()
-    prune = pruning(place.owner_url, folder, 100)
-    try:
+    async with prune_of(place, folder, 100) as prune:
         with pytest.raises(PruneRefused, match=r"AUDIT_SIGNING_KEY is not the key of the newest checkpoint, of row 12: .*PREVIOUS"):
             await prune.run(Wish(8), NOW)
         assert list(folder.iterdir()) == []
-        ours_too = replace(prune, signing=signer(), seal=lambda _: None, seal_key=lambda: ("", None))
+        ours_too = replace(prune, signing=signer())
         for up_to in (8, 10):
             await ours_too.run(Wish(up_to), NOW)
             verify = ("verify", "--key", VKEY, "--checkpoint", str(tmp_path / "row-9"))
@@ -144,8 +164,6 @@ async def test_a_loss_that_was_accepted_in_a_row_that_was_moved_is_told_to_be_in
             assert (code, "unless somebody accepted that loss in rows that were moved into files since" in told) == (1, True), told
             code, told = await keyturn(place, *verify, "--segments", str(folder))
             assert (code, "rows up to 9 of a checkpoint from elsewhere are lost, and that was accepted" in told) == (0, True), told
-    finally:
-        await prune.database.close()
 
 
 async def test_a_new_key_prunes_where_it_is_said_which_one_it_follows(place: Place, tmp_path: Path) -> None:

@@ -45,10 +45,14 @@ def walk(key: Sensitive | None = KEY) -> Walk:
     return Walk(lambda _: key)
 
 
+def nth(n: int) -> AuditRow:
+    return row(f"e{n}", keys=("password", "ünï"), details={"uid": str(n)})
+
+
 async def filled(place: Place, count: int = 20) -> AuditTrail:
     made = trail(place)
     for begin in range(0, count, 5):
-        await made.append([row(f"e{n}", keys=("password", "ünï"), details={"uid": str(n)}) for n in range(begin, begin + 5)])
+        await made.append([nth(n) for n in range(begin, begin + 5)])
     return made
 
 
@@ -74,7 +78,7 @@ async def test_an_empty_trail_is_whole(place: Place) -> None:
 
 async def test_what_was_added_already_is_not_added_again(place: Place) -> None:
     made = await filled(place, 5)
-    await made.append([row("e3"), row("e4"), row("new")])
+    await made.append([nth(3), nth(4), row("new")])
     assert [each.event for each in await read(made)] == ["e0", "e1", "e2", "e3", "e4", "new"]
 
 

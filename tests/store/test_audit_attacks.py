@@ -22,7 +22,7 @@ from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.proof import prove
 from store.checkpointed import signer, told
 from store.places import Place
-from store.test_audit import KEY, forger, row, trail
+from store.test_audit import KEY, forger, row
 from store.test_checkpoints import filled, unlocked
 
 ROWS: Final = 15
@@ -131,7 +131,7 @@ async def test_any_change_is_found_and_named_by_the_public_key_alone(bench: Benc
 
 async def test_a_chain_that_is_made_anew_from_any_row_on_is_found_and_named(bench: Bench, request: pytest.FixtureRequest) -> None:
     """Every hash fits: by somebody with our code. What is left of the checkpoints, or the one that was kept, tells."""
-    lot, made = random.Random(SEED), trail(bench.place, None)
+    lot, made = random.Random(SEED), forger(bench.place)
     for _ in range(counted(request, effort(5, 50), 50, "chains made anew")):
         since = lot.randrange(1, ROWS + 1)
         await bench.execute("CREATE TABLE kept_rows AS SELECT * FROM secret_access_log", f"DELETE FROM {log} WHERE seq >= {since}")

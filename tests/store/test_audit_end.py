@@ -61,6 +61,17 @@ async def test_nobody_takes_the_numbers_of_rows_in_advance(place: Place) -> None
             await made.append([each])
 
 
+async def test_no_older_row_bears_the_number_of_a_coming_one(place: Place) -> None:
+    made, coming = await filled(place), row("next")
+    await unlocked(place)
+    await place.execute("UPDATE secret_access_log SET event = 'next' WHERE seq = 7")
+    with pytest.raises(AuditTampered, match="under the id next of another row"):
+        await made.append([coming])
+    await place.execute("UPDATE secret_access_log SET event = 'e6' WHERE seq = 7")
+    assert (await made.append([coming])).seq == 21
+    assert (await made.append([coming])).seq == 21, "the same row, asked again"
+
+
 async def test_whoever_wrote_a_row_misses_it(place: Place) -> None:
     made = await filled(place)
     await unlocked(place)

@@ -10,7 +10,7 @@ from keyturn.store.audit_partitions import Partition, cut, partitions
 from keyturn.store.schema import EMPTY, migrate
 from postgres import Postgres
 from store.places import Place, postgres_place
-from store.test_audit import KEY, filled, row, trail
+from store.test_audit import KEY, filled, nth, row, trail
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_a_trail_in_many_partitions_is_one(server_place: Place) -> None:
         await made.append([row(f"n{number}"), row(f"m{number}", settles=f"n{number}", outcome="success")])
     assert [(each.begin, each.end) for each in found] == [(None, 21), (21, 23), (23, 25), (25, None)]
     assert await made.verify(Walk(lambda _: KEY)) == ""
-    await made.append([row("e3"), row("n0")])  # which are there already, each in another partition
+    await made.append([nth(3), row("n0")])  # which are there already, each in another partition
     assert (await made.head()).seq == 26
     assert await place.migrate() == ("0004", "0004")
     assert len(await made.unsettled("e")) == 20

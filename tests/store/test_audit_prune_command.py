@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.store.audit_segments import segments_of
 from store.places import Place
+from store.test_acknowledge_loss import ours
 from store.test_audit_segments import grown, names
 
 SEED = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
@@ -26,9 +27,10 @@ async def keyturn(place: Place, *arguments: object, **environment: str) -> tuple
 
 
 async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tmp_path: Path) -> None:
-    await grown(place)
+    made, _ = await ours(place)
+    await grown(place, made=made)
     (folder := tmp_path / "segments").mkdir()
-    owner = {"DATABASE_OWNER_URL": place.owner_url, "AUDIT_SIGNING_KEY": SEED}
+    owner = {"DATABASE_OWNER_URL": place.owner_url, "AUDIT_SIGNING_KEY": SEED, "SECRET_KEY": place.master}
     code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
     moved = await segments_of(place.database())
     stays = "row 11 and all after it stay: it was not asked for"
@@ -66,6 +68,11 @@ async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tm
     assert "row 1: the segment that begins with it cannot be followed" in said[0]
 
 
+async def test_whoever_has_no_master_key_moves_nothing_for_nobody_could_tell_the_rows_of_it(place: Place, tmp_path: Path) -> None:
+    code, said = await keyturn(place, "prune", "--up-to", 5, "--to", tmp_path, AUDIT_SIGNING_KEY=SEED)
+    assert (code, said) == (1, ["keyturn: what a prune records is sealed: give the master keys in SECRET_KEY or SECRET_KEYS_FILE"])
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -82,8 +89,10 @@ async def test_what_is_not_said_is_asked_for(place: Place, tmp_path: Path, given
 async def test_the_run_time_user_of_a_server_is_told_whose_log_in_it_takes(place: Place, tmp_path: Path) -> None:
     if place.server is None:
         return  # whoever has the file may move rows out of it
-    await grown(place)
-    code, said = await keyturn(place, "prune", "--up-to", 10, "--to", tmp_path, AUDIT_SIGNING_KEY=SEED)
+    made, _ = await ours(place)
+    await grown(place, made=made)
+    given = {"AUDIT_SIGNING_KEY": SEED, "SECRET_KEY": place.master}
+    code, said = await keyturn(place, "prune", "--up-to", 10, "--to", tmp_path, **given)
     assert (code, len(said)) == (1, 1)
     assert re.search("log in with DATABASE_OWNER_URL as the owner of its tables", said[0])
     assert names(tmp_path) == []

@@ -18,14 +18,15 @@ async def test_a_rotation_stands_in_the_trail_before_it_is_done_and_with_how_it_
     await fill(place)
     second = secrets.token_urlsafe(48)
     assert (await rotate(place, second, place.master)).returncode == 0
-    intent, ended = await rows(place)
+    intent, taken, ended = await rows(place)
     assert (intent.action, intent.actor, intent.outcome) == ("keys.rotate", f"user/{os.getuid()}", "")
     assert (ended.settles, ended.outcome) == (intent.event, "success")
     active = (await check(place, second, place.master)).keys[0].id
     assert (ended.details["active"], intent.details["active"] != active) == (active, True)
+    assert (taken.action, taken.actor, taken.details) == ("keys.activate", intent.actor, {"active": active}), "the old key can go now"
     assert f"activated {active}" in ended.details["steps"]
     assert (await rotate(place, place.master)).returncode == 1, "a key that is not given any more"
-    assert len(await rows(place)) == 2, "what cannot open the database changes nothing, and cannot write there"
+    assert len(await rows(place)) == 3, "what cannot open the database changes nothing, and cannot write there"
 
 
 async def test_a_rotation_that_is_killed_leaves_its_intent_open(place: Place) -> None:

@@ -95,7 +95,7 @@ def chained(rows: Iterable[AuditRow], head: Head, key: Sensitive | None, key_id:
 class Walk:
     """Follows the chain row by row. ``key_of`` has the keys of seals that are at hand; ``sealed_to`` is the last row under a good one.
 
-    ``unsealed`` are stretches that no seal is over: written without the keys, by a command, or by somebody who has the database.
+    ``unsealed`` are stretches that no seal is over: written without the keys, by somebody who has the database.
     ``anchor`` is an end that was kept elsewhere, which has to be on the way. ``unchecked`` counts seals whose key is not at hand.
     ``pins`` have to be on the way too, unless somebody accepted that those rows are lost; ``signed_to`` is the last that was.
     """

@@ -1,8 +1,8 @@
 """How rows come into the audit trail. Every change waits for it: so it is written by hand, and takes one step where there is one driver's
 thread, and few where there is a server.
 
-What is there already is looked up together with the end of the chain, under the writers' lock. Nothing is built upon an end that is
-nobody's of ours: else the next seal, and the next checkpoint, would be over rows that somebody else wrote.
+What is there already is looked up together with the end of the chain, under the writers' lock, and has to be ours. Nothing is built
+upon an end that is not: else the next seal, and the next checkpoint, would be over rows that somebody else wrote.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from typing import Any, Final
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.decide.auditrow import COLUMNS
+from keyturn.decide.auditrow import COLUMNS, canonical, texts_of
 from keyturn.decide.hashchain import START, Seal, chained, is_sealed
 from keyturn.model.audit import AuditRow, Chained, Head, Term
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
+from keyturn.store.audit_reading import LARGEST
 from keyturn.store.audit_tables import log
 from keyturn.store.keys import KeyMoved
 from keyturn.store.tables import keys
@@ -37,16 +38,17 @@ _NAMES: Final = f"seq, {', '.join(f'{chr(34)}{name}{chr(34)}' for name in COLUMN
 _LAST: Final = f"SELECT seq, hash, seal, seal_key FROM {log} ORDER BY seq DESC LIMIT 1"  # noqa: S608  # our own names, here and below
 _INSERT: Final = f"INSERT INTO {log} ({_NAMES}) VALUES ({', '.join('?' * (len(COLUMNS) + 5))})"  # noqa: S608
 # As JSON, so that the statement is the same for any number of them, and known to the driver.
-_SQLITE_THERE: Final = f"SELECT {{0}} FROM {log} WHERE {{0}} IN (SELECT value FROM json_each(?))"  # noqa: S608
+_SQLITE_THERE: Final = f"SELECT {{0}} FROM {log} WHERE seq > 0 AND {{0}} IN (SELECT value FROM json_each(?))"  # noqa: S608
 _EVENTS_THERE: Final = _SQLITE_THERE.format("event")
+_ENTRY: Final = f"SELECT seq, entry FROM {log} WHERE event = {{}} AND length(entry) <= {LARGEST} LIMIT 2"  # noqa: S608
 _SETTLED_THERE: Final = _SQLITE_THERE.format("settles")
 _ACTIVE: Final = f"SELECT id FROM {keys} WHERE state = 'active'"  # noqa: S608
 _FIRST: Final = f"SELECT min(seq) FROM {log}"  # noqa: S608
 _HASH: Final = f"SELECT hash FROM {log} WHERE seq = {{}}"  # noqa: S608
 _STANDING: Final = f"""
     SELECT last.seq, last.hash, last.seal, last.seal_key, ({_ACTIVE}),
-        ARRAY(SELECT event FROM {log} WHERE event = ANY (%(events)s::text[])),
-        ARRAY(SELECT settles FROM {log} WHERE settles = ANY (%(settled)s::text[]))
+        ARRAY(SELECT event FROM {log} WHERE seq > 0 AND event = ANY (%(events)s::text[])),
+        ARRAY(SELECT settles FROM {log} WHERE seq > 0 AND settles = ANY (%(settled)s::text[]))
     FROM (SELECT 1) AS one LEFT JOIN ({_LAST}) AS last ON true
 """  # noqa: S608
 
@@ -74,6 +76,14 @@ class Scribe:
                 f"row {end.head.seq}, the last of the audit trail, is under no seal of ours: somebody else writes to it, and nothing is"
                 f" changed; look at it with keyturn audit verify and query, keep them out, and accept it as it is:"
                 f" keyturn audit acknowledge-loss --anchor {end.head}"
+            )
+
+    def prove_same(self, row: AuditRow, there: Sequence[Sequence[Any]]) -> None:
+        """A row that is there already is passed over, and who waits for it acts. Raises `AuditTampered` where it says anything else."""
+        if self.seal is not None and [bytes(entry) for _, entry in there] != [canonical(seq, texts_of(row)) for seq, _ in there[:1]]:
+            raise AuditTampered(
+                f"somebody else wrote a row under the id {row.event} of another row, and nothing is changed; look at it with keyturn audit"
+                " verify and query, keep them out, and start again, by which rows get other ids"
             )
 
     def prove_seen(self, seen: Head, there: bytes | None, first: int | None) -> None:
@@ -115,6 +125,8 @@ def add_to_file(
     if scribe.seal is not None:
         scribe.prove_key(next(iter(connection.execute(_ACTIVE).fetchone() or ()), None))
     scribe.prove(end, onto)
+    for row in _same(rows, known):
+        scribe.prove_same(row, connection.execute(_ENTRY.format("?"), (row.event,)).fetchall())
     if (seen := scribe.seen) not in (START, end.head):
         there = connection.execute(_HASH.format("?"), (seen.seq,)).fetchone()
         scribe.prove_seen(seen, there and there[0], connection.execute(_FIRST).fetchone()[0])
@@ -135,6 +147,8 @@ async def add_to_server(
     end = End.of(last)
     scribe.prove_key(active)
     scribe.prove(end, onto)
+    for row in _same(rows, known):
+        scribe.prove_same(row, (await connection.exec_driver_sql(_ENTRY.format("%(event)s"), {"event": row.event})).all())
     # Another append of this process, which is written, may yet be on its way to note what it left.
     if (seen := scribe.seen) not in (START, end.head):
         there = (await connection.exec_driver_sql(_HASH.format("%(seq)s"), {"seq": seen.seq})).scalar()
@@ -144,6 +158,10 @@ async def add_to_server(
     for begin in range(0, len(made), FEW):
         await connection.execute(insert(log), [_columns(each) for each in made[begin : begin + FEW]])
     return _end(made, end.head)
+
+
+def _same(rows: Sequence[AuditRow], known: Collection[str]) -> Sequence[AuditRow]:
+    return [row for row in rows if row.event in known] if known else ()
 
 
 def _asked(rows: Sequence[AuditRow]) -> tuple[list[str], list[str]]:

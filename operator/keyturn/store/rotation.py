@@ -2,20 +2,26 @@
 
     add (decrypt_only) -> every live replica can open it -> activate -> move all rows -> drop the old
 
+The audit trail is not moved, but its last row is under the new key before the old one goes: each append proves the seal of that row.
+
 Each step is one transaction or many that can be repeated: what was cut is taken up where it was by running it again.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keyturn.model.audit import AuditRow, Outcome
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE, MasterKey
 from keyturn.store import tables
+from keyturn.store.audit import trail_of
 from keyturn.store.cipher import ITERATIONS, Place
 from keyturn.store.engine import Database
 from keyturn.store.keys import (
@@ -64,13 +70,17 @@ async def standing(database: Database) -> Standing:
 
 
 class Rotation:
-    """Brings the database under the wanted master key of its holder, whose keys were opened. ``tell`` hears of each step."""
+    """Brings the database under the wanted master key of its holder, whose keys were opened. ``tell`` hears of each step.
 
-    def __init__(self, holder: Keyholder, tell: Callable[[str], None], iterations: int = ITERATIONS) -> None:
+    ``actor`` is who does it, for the audit trail.
+    """
+
+    def __init__(self, holder: Keyholder, tell: Callable[[str], None], iterations: int = ITERATIONS, actor: str = "") -> None:
         self._holder = holder
         self._database = holder.database
         self._tell = tell
         self._iterations = iterations
+        self._actor = actor
 
     async def run(self, wait_s: float) -> None:
         """All of it; waits at most ``wait_s`` for replicas. Raises `RotationStopped`, `KeyMoved` and what `Keyholder.open` raises."""
@@ -80,6 +90,7 @@ class Rotation:
             await self._refuse_swapped(target)
         await self._activate(target, wait_s)
         await self._holder.refresh()
+        await self._take_over(target)
         moved = await self._move(target)
         dropped = await self._drop(target)
         self._tell(await self._ending(target, is_changed=bool(not is_active or moved or dropped)))
@@ -202,6 +213,15 @@ class Rotation:
         table = tables.keys
         await connection.execute(update(table).where(table.c.state == ACTIVE).values(state=DECRYPT_ONLY))
         await connection.execute(update(table).where(table.c.id == new.id).values(state=ACTIVE, fingerprint_key=wrapped))
+
+    async def _take_over(self, target: str) -> None:
+        """The end of the audit trail too is under this key: nobody whose key it is could prove it otherwise, once the old one is gone."""
+        trail = trail_of(self._holder)
+        if [row.seal_key for row in await trail.find(most=1, newest=True)] in ([], [target]):
+            return
+        event, now, details = secrets.token_hex(8), datetime.now(UTC), {"active": target}
+        row = AuditRow(event, now, self._actor, "keys.activate", "", tables.keys.name, "cli", details=details, outcome=Outcome.SUCCESS)
+        await trail.append([row])
 
     async def _move(self, target: str) -> int:
         """How many rows it was."""
