@@ -99,7 +99,7 @@ async def test_a_full_spool_refuses_changes_says_so_and_loses_no_settlement(tmp_
         await until(lambda: not audit.problem)
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
     assert done
-    assert await trail.open_intents() == []
+    assert await trail.open_intents() == {}
     await spool.close()
 
 

@@ -65,7 +65,7 @@ async def test_an_intent_whose_answer_was_lost_is_looked_up_and_settled_as_never
         await until(lambda: not audit.problem)
         await audit.settle(await audit.intend(ENTRY), Outcome.SUCCESS)
     assert [(row.outcome, row.reason) for row in trail.rows if row.settles] == [("failure", "AuditUnavailable"), ("success", "")]
-    assert await trail.open_intents() == []
+    assert await trail.open_intents() == {}
 
 
 async def test_a_row_that_the_database_cannot_hold_keeps_no_other_from_it() -> None:
@@ -130,7 +130,7 @@ async def test_a_new_term_closes_what_another_replica_left_meanwhile() -> None:
         ours.begin_term("")
         await ours.settle(await ours.intend(ENTRY), Outcome.SUCCESS)
         await ours.settle(mine, Outcome.SUCCESS)
-    assert await trail.open_intents() == []
+    assert await trail.open_intents() == {}
     # The other one's term closed ours, and ours closed the other's: of neither anybody knows how it ended.
     assert [str(row.outcome) for row in trail.rows if row.settles] == ["success", "unknown", "unknown", "success"]
 
@@ -195,7 +195,7 @@ async def test_what_was_settled_before_the_end_is_written_at_the_end() -> None:
             await audit.settle(event, Outcome.SUCCESS)
             await asyncio.sleep(0.01)  # the first is in a commit that is under way, and the others wait for it
         asyncio.get_running_loop().call_later(0.05, trail.gate.set)
-    assert await trail.open_intents() == []
+    assert await trail.open_intents() == {}
     with pytest.raises(AuditUnavailable, match="closed"):
         await audit.intend(ENTRY)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ class Gated(Trail):
         await self.stop("begin")
         return term
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
         found = await super().open_intents(beginning, after)
         await self.stop("open_intents")
         return found
@@ -156,13 +156,28 @@ async def test_an_open_intent_that_nothing_can_settle_is_told_of_once_and_stops_
     assert len([each for each in caplog.records if "are not as an operator writes them" in each.message]) == 1
 
 
+async def test_however_many_of_them_hide_no_dead_intent_behind_them(caplog: pytest.LogCaptureFixture) -> None:
+    trail = Trail()
+    caplog.set_level(logging.ERROR)
+    async with queue(trail) as made:
+        mark = made._own.actor.office_mark
+        trail.rows += [planted(mark, f"\x01{n}") for n in range(2500)]
+        trail.rows += [planted(made._own.actor.mark, f"{n}") for n in range(1500)]
+        trail.rows.append(planted(mark, "dead-1"))
+        assert await asyncio.wait_for(made.intend(ENTRY), 10)
+    assert [row.settles for row in trail.rows if row.outcome is Outcome.UNKNOWN] == [f"{mark}dead-1"]
+    told = [each.getMessage() for each in caplog.records if "are not as an operator writes them" in each.message]
+    assert len(told) == 1
+    assert "2500 open intents" in told[0]
+
+
 @dataclass
 class Odd(Trail):
     """A database that holds what no driver expects."""
 
     is_odd: bool = True
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
         if self.is_odd:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return await super().open_intents(beginning, after)

@@ -1,7 +1,7 @@
 """A trail in memory that fails as a database does, and a queue that writes to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,9 +68,10 @@ class Trail:
             raise self.down
         return {row.event for row in self.rows} & set(events)
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
         settled = {row.settles for row in self.rows}
-        return [row for row in self.rows[after:] if not row.outcome and row.event not in settled and row.event.startswith(beginning)]
+        found = {n: row for n, row in enumerate(self.rows, 1) if n > after and not row.outcome and row.event not in settled}
+        return dict([(n, row) for n, row in found.items() if row.event.startswith(beginning)][:1000])
 
     @property
     def told(self) -> list[tuple[str, str, str]]:

@@ -102,8 +102,8 @@ async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
     made = trail(place)
     records = [row("user.d"), row("o.e", outcome=Outcome.DENIED)]
     await made.append([row("o.a"), row("o.b"), row("o.c", settles="o.a", outcome=Outcome.SUCCESS), *records])
-    assert [each.event for each in await made.open_intents("o.", 0)] == ["o.b"]
-    assert await made.open_intents("o.", 2) == []
+    assert [each.event for each in (await made.open_intents("o.", 0)).values()] == ["o.b"]
+    assert await made.open_intents("o.", 2) == {}
 
 
 async def test_an_intent_is_settled_once(place: Place) -> None:

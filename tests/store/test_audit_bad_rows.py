@@ -66,7 +66,7 @@ async def test_of_500_rows_an_odd_one_is_cleaned_and_the_one_that_is_refused_kee
     await queue.close()
     assert await trail.verify(walk := Walk(lambda _: KEY)) == ""
     assert walk.at.seq == 2 * (MOST - 1)
-    assert await trail.open_intents("", 0) == []
+    assert await trail.open_intents("", 0) == {}
     [(subject, target, details)] = await place.execute(
         "SELECT subject, target, details FROM secret_access_log WHERE event = :event", event=answers[123]
     )

@@ -1,5 +1,6 @@
 """Somebody with the database and no key writes what speaks for rows that are gone: nothing of it is believed, what is odd is named."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,12 +10,14 @@ from keyturn.decide.checkpoint import digest, text_of
 from keyturn.decide.hashchain import Walk, chained
 from keyturn.decide.segment import name_of
 from keyturn.decide.segment import text_of as segment_text
-from keyturn.model.audit import ACCEPTED, Head, Question, Term
+from keyturn.flow.audit_queue import AuditQueue
+from keyturn.model.audit import ACCEPTED, AuditEntry, Head, Question, Term
 from keyturn.model.checkpoint import AuditTampered, Checkpoint
 from keyturn.model.errors import KeyturnError
 from keyturn.model.segment import Segment
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_find import AnswerTooLarge
+from keyturn.testing.clock import FakeClock
 from store.checkpointed import book, signer
 from store.places import Place
 from store.test_audit import KEY, row, trail
@@ -151,8 +154,8 @@ async def test_a_row_that_is_longer_than_any_of_ours_is_named_and_not_read(place
 async def test_no_more_intents_are_read_at_once_than_fit(place: Place) -> None:
     made = trail(place)
     first = await added(place, made, [3 * MIB] * 5)
-    assert [each.event for each in await made.open_intents("o.", 0)] == ["o.0", "o.1"]
-    assert [each.event for each in await made.open_intents("o.", first + 1)] == ["o.2", "o.3"]
+    assert [each.event for each in (await made.open_intents("o.", 0)).values()] == ["o.0", "o.1"]
+    assert [each.event for each in (await made.open_intents("o.", first + 1)).values()] == ["o.2", "o.3"]
     assert [each.seq for each in await made.find(most=4, newest=True)] == [first + 1, first + 2, first + 3, first + 4]
 
 
@@ -207,3 +210,26 @@ async def test_a_row_whose_number_is_none_is_named(place: Place, seq: str) -> No
     with pytest.raises(AuditTampered, match="its last row has no number"):
         await made.head()
     assert "whose number is none" in await made.verify(Walk(lambda _: KEY))
+
+
+async def test_a_thousand_open_intents_that_nothing_can_settle_hide_no_dead_one(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    made = AuditTrail(place.database(), lambda: ("k1", KEY))
+
+    async def opened() -> AuditTrail:
+        return made
+
+    queue = AuditQueue(opened, FakeClock(), "operator", "a", "o")
+    mark = queue._own.actor.office_mark
+    rows = [{"seq": n, "event": f"{mark}\x01{n}", "details": "{}", "entry": b"{}", "hash": bytes(32)} for n in range(1, 1101)]
+    async with place.database().writing() as connection:
+        await connection.execute(text(ROW), rows)
+    await made.append([row(f"{mark}dead")])
+    queue.begin_term("")
+    work = asyncio.create_task(queue.run())
+    async with asyncio.timeout(30):
+        assert await queue.intend(AuditEntry("secret.create", "ManagedSecret/shop/app", "Secret/shop/app"))
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    settled = [each.texts["settles"] async for part in made.rows(1101) for each in part]
+    assert settled == [f"{mark}dead", ""]
+    assert "has 1100 open intents that are not as an operator writes them" in caplog.text

@@ -192,5 +192,5 @@ async def test_what_a_writer_sent_off_before_it_ended_is_waited_for(place: Place
         looking = [asyncio.create_task(trail.open_intents("", 0)), asyncio.create_task(trail.known(["late"]))]
         done, _ = await asyncio.wait(looking, timeout=0.1)
         assert not done
-    [intent] = await looking[0]
+    [intent] = (await looking[0]).values()
     assert (intent.event, await looking[1]) == ("late", {"late"})

@@ -51,7 +51,7 @@ async def test_a_new_term_looks_only_at_what_may_be_open(place: Place, monkeypat
         await made.append([row(f"more-{settled}")], Term(OFFICE, term.epoch, settled))
     assert await settled_to(place) == 4
     assert (await made.begin(OFFICE, "a", AT)).settled_to == 4
-    assert [each.event for each in await made.open_intents("", 4)] == ["more-2", "more-4"]
+    assert [each.event for each in (await made.open_intents("", 4)).values()] == ["more-2", "more-4"]
 
 
 async def test_a_trail_that_can_only_be_read_is_told_by_a_write_of_nothing(place: Place) -> None:

@@ -1,7 +1,7 @@
 """A trail that answers in time, or is away: a server that stands still takes a question and never answers it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -46,7 +46,7 @@ class PatientTrail:
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         return await _answered(self._trail.begin(office, holder, at))
 
-    async def open_intents(self, beginning: str, after: int) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
         return await _answered(self._trail.open_intents(beginning, after))
 
 

@@ -1,6 +1,6 @@
 """What the audit trail of a process is written to: a trail that keeps rows in one chain, and what stands in while it is away."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -37,8 +37,8 @@ class Terms(Protocol):
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         """A new term of this office, by which all before it end."""
 
-    async def open_intents(self, beginning: str, after: int) -> Sequence[AuditRow]:
-        """Those behind this row that nothing settles and whose id begins so, the oldest thousand."""
+    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
+        """Those behind this row that nothing settles and whose id begins so, by their numbers: the oldest thousand, none for the end."""
 
 
 class Trail(AuditRows, Terms, Protocol):

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,6 +62,14 @@ class Actor:
 
 
 @dataclass(slots=True)
+class _Odd:
+    """Open intents that nothing can settle: how many, and the first."""
+
+    count: int = 0
+    first: str = ""
+
+
+@dataclass(slots=True)
 class OwnTerm:
     """The term of an actor that has an office. ``floors`` has of each intent of ours that is not settled in the trail a row before it."""
 
@@ -72,7 +80,7 @@ class OwnTerm:
     """Of beginnings and ends: what was found out in a former one says nothing of the present one."""
     _anchor: Head | None = None
     _floors: dict[str, int] = field(default_factory=dict)
-    _odd: set[str] = field(default_factory=set)
+    _odd: _Odd = field(default_factory=_Odd)
 
     @property
     def is_ours(self) -> bool:
@@ -122,27 +130,31 @@ class OwnTerm:
         """Whoever made an intent and ended before it settled it left nobody who knows. Once `begin` was there nobody makes new ones."""
         if (term := self._term) is None:
             return
-        now = self.round
-        while dead := self._closable(await trail.open_intents(self.actor.office_mark, term.settled_to)):
+        now, after, odd = self.round, term.settled_to, _Odd()
+        # A thousand at a time: whoever has the database may have put any number there that nothing can settle.
+        while found := await trail.open_intents(self.actor.office_mark, after):
             if now != self.round:
                 return
-            await trail.append(dead, term)
+            if dead := self._closable(found.values(), odd):
+                await trail.append(dead, term)
+            after = max(found)
         if now == self.round:
             self.must_begin = False
-
-    def _closable(self, found: Sequence[AuditRow]) -> Sequence[AuditRow]:
-        """Settlements of those that were made before us. Whoever has the database may have put others there, which nothing can settle."""
-        dead = [row for row in found if not row.event.startswith(self.actor.mark)]
-        made = [(row, settlement(self.actor, row)) for row in dead]
-        odd = {row.event for row, closing in made if closing is None} - self._odd
-        if odd:
-            self._odd |= odd
+        if odd.count and odd != self._odd:
             log.error(
                 "the audit trail has %d open intents that are not as an operator writes them, and are left as they are; the first is %s;"
                 " see keyturn audit verify",
-                len(odd),
-                ascii(min(odd))[:100],
+                odd.count,
+                ascii(odd.first)[:100],
             )
+        self._odd = odd
+
+    def _closable(self, found: Iterable[AuditRow], odd: _Odd) -> Sequence[AuditRow]:
+        """Settlements of those that were made before us; what nothing can settle is counted."""
+        dead = [row for row in found if not row.event.startswith(self.actor.mark)]
+        made = [(row, settlement(self.actor, row)) for row in dead]
+        for row in (row for row, closing in made if closing is None):
+            odd.count, odd.first = odd.count + 1, odd.first or row.event
         return [closing for _, closing in made if closing is not None]
 
     async def closings(self, trail: Trail, doubtful: dict[str, AuditEntry]) -> Sequence[AuditRow]:

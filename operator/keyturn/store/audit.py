@@ -1,6 +1,6 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -183,13 +183,13 @@ class AuditTrail:
         """
         return await all_of(self._database, where, most, newest=newest)
 
-    async def open_intents(self, beginning: str, after: int) -> Sequence[AuditRow]:
+    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
         """As `unsettled`, those included that a process which has ended sent off before it did."""
         await self._writers_done()
         return await self.unsettled(beginning, after)
 
-    async def unsettled(self, beginning: str = "", after: int = 0) -> Sequence[AuditRow]:
-        """Intents behind this row that nothing settles and whose id begins so: the oldest, no more than a thousand.
+    async def unsettled(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
+        """Intents behind this row that nothing settles and whose id begins so: the oldest by their numbers, no more than a thousand.
 
         Raises `AuditTampered` at one that is none of ours, and `ProviderError`.
         """
@@ -197,8 +197,8 @@ class AuditTrail:
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         ours = log.c.event.startswith(beginning, autoescape=True)
         async for part in matching(self._database, (log.c.seq > after, log.c.outcome == "", ours, ~is_settled), PART):
-            return [row_of(found.texts) for found in part]
-        return []
+            return {found.seq: row_of(found.texts) for found in part}
+        return {}
 
     async def _writers_done(self) -> None:
         """Waits for whoever writes at this moment. A server carries a COMMIT out although nobody waits for its answer any more."""
