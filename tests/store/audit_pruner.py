@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keyturn.model.audit import AuditEntry, AuditRow, Outcome
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit_prune import Pruning, Wish
 from keyturn.store.engine import open_database
@@ -15,6 +16,10 @@ from keyturn.store.signing import SigningKey
 SIGNING = SigningKey.of_seed(Sensitive(bytes(range(1, 33))), "a test's key")
 KEY = Sensitive(bytes(range(32)))
 STEPS = ("cut", "exported", "read back", "about to commit", "taken out")
+
+
+def fact(entry: AuditEntry, event: str) -> AuditRow:
+    return AuditRow.of(entry, event, datetime.now(UTC), "user/0", "", Outcome.SUCCESS)
 
 
 def pruning(url: str, folder: Path, most: int, step: str = "", times: int = 1) -> Pruning:
@@ -28,7 +33,7 @@ def pruning(url: str, folder: Path, most: int, step: str = "", times: int = 1) -
             os.kill(os.getpid(), signal.SIGKILL)
 
     database = open_database(Sensitive.of(url))
-    return Pruning(database, lambda _: KEY, lambda: ("k1", KEY), SIGNING, "user/0", folder, most, told)
+    return Pruning(database, lambda _: KEY, lambda: ("k1", KEY), SIGNING, fact, folder, most, told)
 
 
 async def main(url: str, folder: str, up_to: str, most: str, step: str, times: str) -> None:

@@ -1,9 +1,7 @@
 """``keyturn audit``: the trail in the database that DATABASE_URL names, followed row by row, or asked for what somebody did."""
 
 import asyncio
-import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +12,8 @@ from keyturn.cli.audit_prune import prune
 from keyturn.cli.audit_query import query
 from keyturn.cli.audit_verify import key, verify
 from keyturn.cli.needs import need
-from keyturn.cli.trail import about_actor, actor
-from keyturn.model.audit import ACCEPTED, AuditRow, Head, Outcome
+from keyturn.cli.trail import fact
+from keyturn.model.audit import ACCEPTED, AuditEntry, AuditRow, Head
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 
@@ -118,6 +116,4 @@ async def _accept(trail: "AuditTrail", head: Head, note: str) -> str:
 
 
 def _row(action: str, anchor: Head, rows: str, note: str) -> AuditRow:
-    details = {"rows": rows, **about_actor(), **({"note": note} if note else {})}
-    event, now = secrets.token_hex(8), datetime.now(UTC)
-    return AuditRow(event, now, actor(), action, "audit trail", str(anchor), details=details, outcome=Outcome.SUCCESS)
+    return fact(AuditEntry(action, "audit trail", str(anchor), details={"rows": rows, **({"note": note} if note else {})}))

@@ -14,7 +14,7 @@ from keyturn.cli.audit_door import Time, database_url, given_keys, opened_trail
 from keyturn.cli.db import OWNER_URL, NotTheOwner
 from keyturn.cli.needs import need
 from keyturn.cli.run import Duration
-from keyturn.cli.trail import about_actor, actor
+from keyturn.cli.trail import fact
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 from keyturn.model.sensitive import Sensitive
@@ -71,10 +71,9 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
             partial(seal_key, holder),
             lambda: (holder.ring.active, seal_key(holder, holder.ring.active)),
             signing,
-            actor(),
+            fact,
             folder,
             known=given.known,
-            about=about_actor(),
         )
         try:
             moved = await pruning.run(wish, now)

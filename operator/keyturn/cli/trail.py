@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +16,10 @@ from keyturn.cli.audit_door import given_keys, opened_trail
 from keyturn.cli.needs import need
 from keyturn.decide.defaults import DATABASE_URL
 from keyturn.default import Given
+from keyturn.flow.audit import Intents
 from keyturn.model.audit import AuditEntry, AuditMode, AuditRow, Findings, Outcome
 from keyturn.model.errors import AuditUnavailable, KeyturnError, Rejected
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
-from keyturn.ports import AuditLog
 
 if TYPE_CHECKING:
     from keyturn.store.audit import AuditTrail
@@ -32,19 +32,17 @@ log = logging.getLogger(LOGGER)
 
 @dataclass(slots=True)
 class TrailAudit:
-    """The port `AuditLog` over a trail, for the one thing that a command does: a commit for the intent, and one for its settlement.
+    """`Intents` over a trail, for the one thing that a command does: a commit for the intent, and one for its settlement.
 
     ``otherwise`` takes what the trail does not; None where that is not enough.
     """
 
     trail: "AuditTrail"
-    actor: str
-    otherwise: AuditLog | None = None
+    otherwise: Intents | None = None
     _intents: dict[str, AuditEntry] = field(default_factory=dict)
-    _records: list[AuditRow] = field(default_factory=list)
 
     async def intend(self, entry: AuditEntry) -> str:
-        row = self._row(entry)
+        row = _row(entry)
         try:
             await self.trail.append([row])
         except KeyturnError as error:
@@ -61,23 +59,17 @@ class TrailAudit:
         entry = self._intents.pop(intent, None)
         if entry is None:
             return await (self.otherwise or LogAudit()).settle(intent, outcome, reason, found)
-        row = self._row(found.of(entry) if found else entry, intent, outcome, reason)
+        row = _row(found.of(entry) if found else entry, intent, outcome, reason)
         try:
-            await self.trail.append([*self._records, row])
+            await self.trail.append([row])
         except KeyturnError as error:
             # It is done or not done by now; the open intent says that somebody tried.
             log.warning("the audit trail was not told how it ended (%s): %s", outcome, error)
         return None
 
-    def record(self, entry: AuditEntry, outcome: Outcome, reason: str = "") -> None:
-        self._records.append(self._row(entry, "", outcome, reason))
-
-    def _row(self, entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "") -> AuditRow:
-        return AuditRow.of(entry, secrets.token_hex(8), datetime.now(UTC), self.actor, settles, outcome, reason)
-
 
 @asynccontextmanager
-async def recorded(given: Given | None = None) -> AsyncIterator[AuditLog]:
+async def recorded(given: Given | None = None) -> AsyncIterator[Intents]:
     """The audit trail of a command. Raises `AuditUnavailable` where there has to be one and there is none."""
     given, is_given, mode = given or Given(), bool(os.environ.get(DATABASE_URL, "").strip()), _mode()
     if mode is AuditMode.LOG or not (is_given or given.databases.has_own):
@@ -86,9 +78,9 @@ async def recorded(given: Given | None = None) -> AsyncIterator[AuditLog]:
     otherwise = _otherwise(mode)
     async with AsyncExitStack() as opened:
         problem = ""
-        made: AuditLog | None = otherwise
+        made: Intents | None = otherwise
         try:
-            made = TrailAudit(await _trail(given, opened), actor(), otherwise)
+            made = TrailAudit(await _trail(given, opened), otherwise)
         except KeyturnError as error:
             problem = _refusal(error)
         if made is None:
@@ -98,12 +90,12 @@ async def recorded(given: Given | None = None) -> AsyncIterator[AuditLog]:
         yield made
 
 
-def kept(trail: "AuditTrail") -> AuditLog:
+def kept(trail: "AuditTrail") -> Intents:
     """The audit trail of a command that has the database open."""
-    return LogAudit() if _mode() is AuditMode.LOG else TrailAudit(trail, actor(), _otherwise(_mode()))
+    return LogAudit() if _mode() is AuditMode.LOG else TrailAudit(trail, _otherwise(_mode()))
 
 
-def _otherwise(mode: AuditMode) -> AuditLog | None:
+def _otherwise(mode: AuditMode) -> Intents | None:
     return LogAudit() if mode is AuditMode.BEST_EFFORT else None
 
 
@@ -122,6 +114,15 @@ async def _trail(given: Given, opened: AsyncExitStack) -> "AuditTrail":
 
 def _refusal(error: KeyturnError) -> str:
     return f"the audit trail of {DATABASE_URL} takes no entry: {error}; {_REMEDY}"
+
+
+def fact(entry: AuditEntry, event: str = "") -> AuditRow:
+    """A row of what has no effect outside, and of who runs the command; ``event`` is its id where it has one."""
+    return _row(replace(entry, details={**entry.details, **about_actor()}), outcome=Outcome.SUCCESS, event=event)
+
+
+def _row(entry: AuditEntry, settles: str = "", outcome: str = "", reason: str = "", *, event: str = "") -> AuditRow:
+    return AuditRow.of(entry, event or secrets.token_hex(8), datetime.now(UTC), actor(), settles, outcome, reason)
 
 
 def actor() -> str:

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 from keyturn.model.audit import AuditEntry, Findings, Outcome
 from keyturn.model.errors import AccessDenied, AuthFailed, Busy, Conflict, Forbidden, KeyturnError, Refused
-from keyturn.ports import AuditLog
 
 CONFLICT: Final = "Conflict"
 """The reason of a write that met another one, or another version than it expected: no condition ever says so, and it is no outage."""
@@ -57,8 +56,18 @@ def joined(entry: AuditEntry) -> AuditEntry:
     return replace(entry, attempt=name, trigger=entry.trigger or trigger)
 
 
+class Intents(Protocol):
+    """Of the port `AuditLog` what an effect needs."""
+
+    async def intend(self, entry: AuditEntry) -> str:
+        """As there."""
+
+    async def settle(self, intent: str, outcome: Outcome, reason: str = "", found: Findings | None = None) -> None:
+        """As there."""
+
+
 @asynccontextmanager
-async def audited(log: AuditLog, entry: AuditEntry) -> AsyncIterator[Result]:
+async def audited(log: Intents, entry: AuditEntry) -> AsyncIterator[Result]:
     """No entry, no effect: the intent is recorded before, and how it ended after, whatever happens."""
     intent, result = await log.intend(joined(entry)), Result()
     try:

@@ -9,9 +9,9 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from sqlalchemy import func, insert, select
 from keyturn.decide.auditrow import moment
 from keyturn.decide.hashchain import Seal, Walk
 from keyturn.decide.segment import Shelf, name_of, text_of
-from keyturn.model.audit import AuditRow, Head, Outcome
+from keyturn.model.audit import AuditEntry, AuditRow, Head
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
@@ -47,6 +47,10 @@ class PruneRefused(KeyturnError):
     """Why no rows are moved; the message says what to do."""
 
 
+Fact = Callable[[AuditEntry, str], AuditRow]
+"""Makes the row of what was done, with this id, by whoever did it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Which rows are to go: those up to a number, and those before the first that is not older than a time. None asks for nothing."""
@@ -59,20 +63,18 @@ class Wish:
 class Pruning:
     """Use `run`. ``seal`` has the keys by which rows are followed, ``seal_key`` makes the seals of rows; ``signing`` signs segments.
 
-    ``known`` are public keys that count as ours beside its own, as after a change of keys; ``about``
-    is what else is known of ``who``; ``told`` hears of each step that is done.
+    ``known`` are public keys that count as ours beside its own, as after a change of keys; ``told`` hears of each step that is done.
     """
 
     database: Database
     seal: Seal
     seal_key: SealKey
     signing: SigningKey
-    who: str
+    fact: Fact
     folder: Path
     most: int = MOST
     told: Callable[[str], None] = lambda _: None
     known: Sequence[VerifierKey] = ()
-    about: Mapping[str, str] = field(default_factory=dict)
 
     async def run(self, wish: Wish, now: datetime) -> Sequence[Segment]:
         """Moves all segments that may go. Raises `PruneRefused`, `TrailBroken`, `FileRefused` and `ProviderError`."""
@@ -153,7 +155,7 @@ class Pruning:
             raise FileRefused(
                 f"{path} does not end as the rows in the database do: it is of another trail; take it away, and run this again"
             )
-        await self._take_out(made, partition, now)
+        await self._take_out(made, partition)
         self.told("taken out")
         return made
 
@@ -169,12 +171,12 @@ class Pruning:
         bare = Segment(begin.seq + 1, last, walk.at.hash, last - begin.seq, digest, path.name, "", moment(now))
         return replace(bare, note=self.signing.sign(text_of(bare, begin.hash)))
 
-    async def _take_out(self, segment: Segment, partition: Partition | None, now: datetime) -> None:
+    async def _take_out(self, segment: Segment, partition: Partition | None) -> None:
         """In one transaction: its rows go, and the database and the trail remember them."""
-        details = {"file": segment.name, "sha256": segment.digest.hex(), "head": str(segment.end), **self.about}
+        details = {"file": segment.name, "sha256": segment.digest.hex(), "head": str(segment.end)}
         rows = f"rows {segment.first} to {segment.last}"
         event = f"prune-{segment.first}-{segment.digest.hex()[:16]}"
-        row = AuditRow(event, now, self.who, PRUNED, "audit trail", rows, details=details, outcome=Outcome.SUCCESS)
+        row = self.fact(AuditEntry(PRUNED, "audit trail", rows, details=details), event)
         if partition is None:
             await self.database.write_in_one(lambda connection: self._from_file(connection, segment, row))
             return
