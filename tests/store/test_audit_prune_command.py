@@ -41,6 +41,8 @@ async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tm
     assert moved[-1].last == 10
     code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
     assert (code, said) == (0, [stays])
+    code, said = await keyturn(place, "prune", "--keep", "3650d", "--to", folder, **owner)
+    assert (code, "it is not older than what was asked for" in said[-1]) == (0, True), said
     _, [vkey] = await keyturn(place, "key", AUDIT_SIGNING_KEY=SEED)
     code, said = await keyturn(place, "verify", "--segments", folder, "--key", vkey)
     assert (code, said[1]) == (0, f"rows 1 to 10 are in {len(moved)} files, which were followed")
@@ -77,6 +79,10 @@ async def test_whoever_has_no_master_key_moves_nothing_for_nobody_could_tell_the
     ("given", "told"),
     [
         (("--up-to", 5), "keyturn: set AUDIT_SIGNING_KEY: what the database remembers of each file is signed"),
+        (
+            ("--keep", "90"),
+            "Error: Invalid value for '--keep': is no time that rows could be kept; write it as 90d, or as a Go duration such as 2160h",
+        ),
         ((), "Error: give one of --before, --keep and --up-to"),
         (("--up-to", 5, "--keep", "1h"), "Error: give one of --before, --keep and --up-to"),
     ],

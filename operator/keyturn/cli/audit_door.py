@@ -40,6 +40,21 @@ def span(text: str) -> float | None:
     return int(days or 0) * DAY_S + (seconds(rest) if rest else 0)
 
 
+class Span(click.ParamType[float]):
+    """How long rows are kept: days, or a Go-style duration, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            found = span(str(value))
+        except ValueError:
+            found = None
+        if not found:
+            self.fail("is no time that rows could be kept; write it as 90d, or as a Go duration such as 2160h", param, ctx)
+        return found
+
+
 class Anchor(click.ParamType[Head]):
     """An end of the chain that somebody kept."""
 

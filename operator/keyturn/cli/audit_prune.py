@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from keyturn.cli.audit_door import Time, database_url, given_keys, opened_trail
+from keyturn.cli.audit_door import Span, Time, database_url, given_keys, opened_trail
 from keyturn.cli.db import OWNER_URL, NotTheOwner
 from keyturn.cli.needs import need
-from keyturn.cli.run import Duration
 from keyturn.cli.trail import fact
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
@@ -33,7 +32,7 @@ class NoSigningKey(KeyturnError):
 
 @click.command()
 @click.option("--before", type=Time(), help="Rows before the first that is not older than this (UTC).")
-@click.option("--keep", "keep_s", type=Duration(), help="Rows before the first that is not older than this, such as 2160h.")
+@click.option("--keep", "keep_s", type=Span(), help="Rows before the first that is not older than this, such as 90d.")
 @click.option("--up-to", type=click.IntRange(1), help="Rows up to this one.")
 @click.option("--to", "folder", required=True, type=FOLDER, help="Folder of the files. Keep it: they are part of the trail.")
 def prune(*, before: datetime | None, keep_s: float | None, up_to: int | None, folder: Path) -> None:
