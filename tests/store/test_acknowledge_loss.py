@@ -21,6 +21,7 @@ from store.audit_pruner import KEY, SIGNING, pruning
 from store.checkpointed import signer
 from store.places import ITERATIONS, Place
 from store.test_audit import row, trail
+from store.test_audit_forged import forged, put
 from store.test_audit_segments import MOST, grown
 from store.test_checkpoints import unlocked
 from store.test_verify_command import VKEY, keyturn
@@ -135,13 +136,25 @@ async def test_a_hash_that_a_file_alone_knows_is_not_accepted_and_the_file_is_na
     async with prune_of(place, folder, MOST) as prune:
         [*_, last] = await prune.run(Wish(10), NOW)
     before = await trail(place).head()
-    code, told = await keyturn(place, "acknowledge-loss", "--anchor", f"{last.last - 1}:{BOGUS}", SECRET_KEY=place.master)
+    keys = {"SECRET_KEY": place.master, "AUDIT_SIGNING_KEY_PREVIOUS": str(SIGNING.verifier)}
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", f"{last.last - 1}:{BOGUS}", **keys)
     assert (code, f"row {last.last - 1} was moved into {last.name}" in told, "nothing is lost" in told) == (1, True, False), told
-    assert await trail(place).head() == before
     code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(last.end), SECRET_KEY=place.master)
+    assert (code, "whether that is ours its key tells: give AUDIT_SIGNING_KEY" in told) == (1, True), told
+    assert await trail(place).head() == before
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(last.end), **keys)
     assert (code, told) == (0, f"nothing is lost: {last.end} is the end of {last.name}, which was moved out of the database\n")
-    code, told = await keyturn(place, "acknowledge-loss", "--anchor", f"{last.last}:{BOGUS}", SECRET_KEY=place.master)
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", f"{last.last}:{BOGUS}", **keys)
     assert (code, "where another one is now, is lost" in told) == (0, True), told
+
+
+async def test_a_segment_that_somebody_put_in_keeps_nobody_from_accepting_a_loss(place: Place) -> None:
+    made, _ = await ours(place)
+    await made.append([row("e", outcome=Outcome.SUCCESS)])
+    await put(place, forged(1_000_000, "somebody"))
+    lost = Head(999, bytes(32))
+    code, told = await keyturn(place, "acknowledge-loss", "--anchor", str(lost), SECRET_KEY=place.master, AUDIT_SIGNING_KEY_PREVIOUS=VKEY)
+    assert (code, told) == (0, "recorded as row 2: what was written up to row 999 after row 1 is lost\n")
 
 
 async def test_a_loss_that_was_accepted_in_a_row_that_was_moved_is_told_to_be_in_its_file(place: Place, tmp_path: Path) -> None:

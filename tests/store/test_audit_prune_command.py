@@ -4,13 +4,22 @@ import asyncio
 import os
 import re
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from keyturn.model.audit import Outcome
+from keyturn.model.keys import MasterKeys
+from keyturn.model.sensitive import Sensitive
+from keyturn.store.audit import seal_key, trail_of
 from keyturn.store.audit_segments import segments_of
-from store.places import Place
+from keyturn.store.checkpoints import CheckpointBook, rows_of
+from keyturn.store.keys import Keyholder
+from keyturn.store.signing import SigningKey
+from store.places import ITERATIONS, Place
 from store.test_acknowledge_loss import ours
+from store.test_audit import AT, row
 from store.test_audit_segments import grown, names
 
 SEED = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
@@ -102,3 +111,19 @@ async def test_the_run_time_user_of_a_server_is_told_whose_log_in_it_takes(place
     assert (code, len(said)) == (1, 1)
     assert re.search("log in with DATABASE_OWNER_URL as the owner of its tables", said[0])
     assert names(tmp_path) == []
+
+
+async def test_checkpoints_of_days_that_are_over_for_long_go_too(place: Place, tmp_path: Path) -> None:
+    holder = Keyholder(place.database(), MasterKeys.of({"SECRET_KEY": place.master}), ITERATIONS)
+    await holder.open()
+    made, signing = trail_of(holder), SigningKey.of(Sensitive.of(SEED), "a test")
+    book = CheckpointBook(made, place.database(), lambda key_id: seal_key(holder, key_id), signing)
+    for hour in (1, 2, 3, 24 * 9):
+        await made.append([row(f"h{hour}", outcome=Outcome.SUCCESS)])
+        assert await book.write(AT.replace(hour=0) + timedelta(hours=hour)) is not None
+    keys = {"DATABASE_OWNER_URL": place.owner_url, "AUDIT_SIGNING_KEY": SEED, "SECRET_KEY": place.master}
+    code, said = await keyturn(place, "prune", "--up-to", 1, "--to", tmp_path, **keys)
+    assert (code, said[-2]) == (0, "2 checkpoints of days that are over for a week were taken out: later ones cover them")
+    assert [each.seq for each in await rows_of(place.database())] == [3, 4]
+    code, said = await keyturn(place, "verify", AUDIT_SIGNING_KEY=SEED, SECRET_KEY=place.master)
+    assert (code, any(line.startswith("signed to row 4, by ") for line in said)) == (0, True), said

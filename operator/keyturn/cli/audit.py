@@ -11,11 +11,12 @@ from keyturn.cli.audit_export import export
 from keyturn.cli.audit_prune import prune
 from keyturn.cli.audit_query import query
 from keyturn.cli.audit_verify import key, verify
+from keyturn.cli.kept_keys import audit_keys
 from keyturn.cli.needs import need
 from keyturn.cli.trail import fact
 from keyturn.model.audit import ACCEPTED, AuditEntry, AuditRow, Head
 from keyturn.model.checkpoint import AuditTampered
-from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
+from keyturn.model.keys import AUDIT_SIGNING_KEY, AUDIT_SIGNING_KEY_PREVIOUS, SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 
 if TYPE_CHECKING:
     from keyturn.model.segment import Segment
@@ -56,7 +57,7 @@ def acknowledge_loss(*, anchors: tuple[Head, ...], note: str) -> None:
 
 async def _acknowledge(anchors: Sequence[Head], note: str) -> Sequence[str]:
     from keyturn.store.audit import trail_of
-    from keyturn.store.audit_segments import segments_of
+    from keyturn.store.audit_segments import segments_of, shelved
 
     async with opened_trail() as (database, _):
         if (holder := await given_keys(database)) is None:
@@ -64,9 +65,14 @@ async def _acknowledge(anchors: Sequence[Head], note: str) -> Sequence[str]:
                 f"whoever has the database alone could accept its loss: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
             )
         trail, moved = trail_of(holder), await segments_of(database)
+        # Whoever has the database could say that rows were moved which are lost, and so keep anybody from accepting that.
+        if moved and (keys := await audit_keys()):
+            moved, is_proved = await shelved(database, keys), True
+        else:
+            is_proved = False
         head = await trail.head()
         told = [await _accept(trail, head, note)] if head in anchors and await _is_strange(trail) else []
-        known = {anchor: await _known(trail, moved, anchor) for anchor in anchors if not told or anchor != head}
+        known = {anchor: await _known(trail, moved, anchor, is_proved=is_proved) for anchor in anchors if not told or anchor != head}
         told += [f"nothing is lost: {why}" for why in known.values() if why]
         for anchor in (each for each, why in known.items() if not why):
             is_beyond = anchor.seq > head.seq
@@ -79,8 +85,11 @@ async def _acknowledge(anchors: Sequence[Head], note: str) -> Sequence[str]:
     return told
 
 
-async def _known(trail: "AuditTrail", moved: Sequence["Segment"], anchor: Head) -> str:
-    """Why this end is not lost; '' where it is. Raises `RowsElsewhere` where that is known by a file alone."""
+async def _known(trail: "AuditTrail", moved: Sequence["Segment"], anchor: Head, *, is_proved: bool) -> str:
+    """Why this end is not lost; '' where it is. Raises `RowsElsewhere` where that is known by a file alone.
+
+    ``is_proved``: whether ``moved`` are ours, as a known key signed them.
+    """
     from keyturn.store.audit_segments import RowsElsewhere
 
     if await trail.has(anchor):
@@ -88,6 +97,11 @@ async def _known(trail: "AuditTrail", moved: Sequence["Segment"], anchor: Head) 
     if any(row.target == str(anchor) for row in await trail.losses()):
         return f"that {anchor} is lost was accepted before"
     for each in moved:
+        if not is_proved and each.first <= anchor.seq <= each.last:
+            raise RowsElsewhere(
+                f"nothing is recorded: the table of segments says that row {anchor.seq} was moved into {each.name}; whether that is ours"
+                f" its key tells: give {AUDIT_SIGNING_KEY}, or the public key as {AUDIT_SIGNING_KEY_PREVIOUS}"
+            )
         if each.end == anchor:
             return f"{anchor} is the end of {each.name}, which was moved out of the database"
         if each.first <= anchor.seq < each.last:

@@ -39,7 +39,8 @@ def prune(*, before: datetime | None, keep_s: float | None, up_to: int | None, f
     """Move the oldest rows out of the database into files, which `keyturn audit verify --segments` follows with the rest.
 
     Works as the owner in DATABASE_OWNER_URL, or DATABASE_URL where the database is a file. AUDIT_SIGNING_KEY signs what the
-    database remembers of each file. The newest row stays always, as does that of the newest checkpoint.
+    database remembers of each file. The newest row stays always, as does that of the newest checkpoint. Checkpoints go too: all
+    of the last seven days stay, and before that the last of each day by each key.
     """
     need("database", "keyturn audit")
     if sum(given is not None for given in (before, keep_s, up_to)) != 1:
@@ -54,9 +55,10 @@ def prune(*, before: datetime | None, keep_s: float | None, up_to: int | None, f
 
 
 async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
-    from keyturn.store.audit import seal_key
+    from keyturn.store.audit import seal_key, trail_of
     from keyturn.store.audit_keys import take_audit_keys
     from keyturn.store.audit_prune import Pruning
+    from keyturn.store.audit_thin import thin
 
     given = take_audit_keys()
     if (signing := given.signing) is None:
@@ -77,6 +79,7 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
         try:
             moved = await pruning.run(wish, now)
             last, why = await pruning.limit(wish)
+            thinned = await thin(database, trail_of(holder), (signing.verifier, *given.known), actor(), about_actor(), now)
         except AccessDenied:
             if database.is_sqlite:
                 raise
@@ -84,7 +87,8 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
                 f"the database does not let this user move rows; log in with {OWNER_URL} as the owner of its tables"
             ) from None
     whole = "" if database.is_sqlite else "; rows before it in the same partition stay with it"
-    return [*(_line(each, folder) for each in moved), f"row {last + 1} and all after it stay: {why}{whole}"]
+    gone = [f"{thinned} checkpoints of days that are over for a week were taken out: later ones cover them"] if thinned else []
+    return [*(_line(each, folder) for each in moved), *gone, f"row {last + 1} and all after it stay: {why}{whole}"]
 
 
 def _line(segment: "Segment", folder: Path) -> str:
