@@ -13,7 +13,7 @@ import click
 from keyturn.cli.audit_door import Span, Time, database_url, given_keys, opened_trail
 from keyturn.cli.db import OWNER_URL, NotTheOwner
 from keyturn.cli.needs import need
-from keyturn.cli.trail import fact
+from keyturn.cli.trail import about_actor, actor, fact
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 from keyturn.model.sensitive import Sensitive
