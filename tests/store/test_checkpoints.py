@@ -234,6 +234,8 @@ async def test_a_denial_and_a_rotation_press_for_a_checkpoint_and_nothing_else_d
     await made.append([row("rotated", action="rotation.set"), row("rotationless", action="rotationless")])
     assert await ours.presses(6) == (8, True)
     assert await ours.presses(7) == (8, False)
+    await made.append([row("master key", action="keys.rotate")])
+    assert await ours.presses(8) == (9, True)
 
 
 async def test_bytes_that_are_no_text_are_told_as_a_change(place: Place) -> None:

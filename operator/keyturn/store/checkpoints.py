@@ -27,8 +27,8 @@ from keyturn.store.audit_walk import followed
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check
 
-ROTATIONS: Final = "rotation."
-"""What the actions of a rotation begin with."""
+ROTATIONS: Final = ("rotation.", "keys.")
+"""What the actions of a rotation begin with: of a secret, and of the master key."""
 
 _ORDER: Final = (checkpoints.c.at, checkpoints.c.seq)
 _TICK: Final = timedelta(microseconds=1)
@@ -166,7 +166,8 @@ class CheckpointBook:
 
     async def presses(self, after: int) -> tuple[int, bool]:
         """Up to which row it was looked now, from ``after`` on, and whether one of them wants a checkpoint soon."""
-        wanted = or_(log.c.outcome == Outcome.DENIED, log.c.action.startswith(ROTATIONS, autoescape=True))
+        rotations = (log.c.action.startswith(each, autoescape=True) for each in ROTATIONS)
+        wanted = or_(log.c.outcome == Outcome.DENIED, *rotations)
         head = await self._trail.head()
         return head.seq, await is_there(self._database, log.c.seq > after, log.c.seq <= head.seq, wanted)
 
