@@ -151,13 +151,15 @@ def take(environment: MutableMapping[str, str], reach: Reach = _PROGRAM, address
     default = default_provider(environment, reach, addresses)
     # A program's DATABASE_URL can mean any database, unless it says that its secrets are there.
     is_meant = isinstance(default.config, DatabaseConfig) or not reach.is_own
-    databases = LateDatabases(_own_database(environment) if is_meant and environment.get(DATABASE_URL, "").strip() else None)
+    databases = LateDatabases(
+        _own_database(environment, lasts=not reach.is_own) if is_meant and environment.get(DATABASE_URL, "").strip() else None
+    )
     for name in secret_variables(default.word, reach):
         environment.pop(name, None)
     return Given(default, databases)
 
 
-def _own_database(environment: MutableMapping[str, str]) -> "SqlDatabases":
+def _own_database(environment: MutableMapping[str, str], *, lasts: bool) -> "SqlDatabases":
     try:
         from keyturn.store.audit_keys import take_audit_keys
         from keyturn.store.databases import SqlDatabases
@@ -165,7 +167,7 @@ def _own_database(environment: MutableMapping[str, str]) -> "SqlDatabases":
         raise MissingExtra("database", DATABASE_URL) from missing
     url = Sensitive(environment[DATABASE_URL].strip().encode("utf-8", "surrogateescape"))
     masters = take_master_keys(environment) if are_given(environment) else NO_KEYS
-    return SqlDatabases.of(url, masters, take_audit_keys(environment))
+    return SqlDatabases.of(url, masters, take_audit_keys(environment), lasts=lasts)
 
 
 def open_default(

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -56,18 +58,40 @@ def test_the_schema_of_this_version_is_the_newest_step() -> None:
     assert newest() == REVISION
 
 
-async def test_an_operator_whose_tables_are_right_does_not_load_what_makes_tables(place: Place) -> None:
-    """It is 13 MiB of memory for as long as it runs."""
+async def makers_loaded(url: str) -> str:
+    """By an operator that opens this: what makes tables, which is 13 MiB of memory for as long as it runs."""
     program = (
         "import asyncio, os, sys; from keyturn.model.sensitive import Sensitive; from keyturn.store.databases import open_database;"
-        " from keyturn.store.readiness import ready; asyncio.run(ready(open_database(Sensitive.of(os.environ['DATABASE_URL']))));"
+        " from keyturn.store.readiness import ready;"
+        " asyncio.run(ready(open_database(Sensitive.of(os.environ['DATABASE_URL'])), lasts=True));"
         " print(sorted({'alembic', 'mako'} & set(sys.modules)))"
     )
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": place.url}
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": url}
     told = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True, text=True, check=True
     )
-    assert told.stdout == "[]\n"
+    return told.stdout.strip()
+
+
+async def test_an_operator_whose_tables_are_right_does_not_load_what_makes_tables(place: Place) -> None:
+    assert await makers_loaded(place.url) == "[]"
+
+
+@pytest.mark.parametrize("name", ["keyturn.db", "a file, 100%25 of it, with ünï+signs.db"])
+def test_an_operator_has_its_first_tables_made_by_a_process_that_ends(tmp_path: Path, name: str) -> None:
+    assert asyncio.run(makers_loaded(f"sqlite:///{tmp_path}/{name}")) == "[]"
+    [made] = tmp_path.glob("*.db")
+    with closing(sqlite3.connect(made)) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
+
+
+async def test_where_no_process_can_be_started_the_tables_are_made_all_the_same(
+    empty_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (database := empty_place.database()).is_sqlite:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        await ready(database, lasts=True)
+        assert "application_secrets" in await tables(database)
 
 
 async def test_a_file_is_made_by_whoever_opens_it_and_a_server_s_tables_are_not(empty_place: Place) -> None:

@@ -35,11 +35,13 @@ class Keeper(Protocol):
 class SqlDatabases:
     """Use `of`. ``holder`` is that of the operator's own database, None where it was given none.
 
-    ``keeper`` has its master keys where they were not given, ``audit_keeper`` the key that signs its audit trail.
+    ``keeper`` has its master keys where they were not given, ``audit_keeper`` the key that signs its audit trail. ``lasts``: this
+    process stays, and keeps nothing in memory that is needed once.
     """
 
-    def __init__(self, holder: Keyholder | None = None, audit_keys: AuditKeys | None = None) -> None:
+    def __init__(self, holder: Keyholder | None = None, audit_keys: AuditKeys | None = None, *, lasts: bool = False) -> None:
         self.holder = holder
+        self._lasts = lasts
         self.keeper: Keeper | None = None
         self.audit_keeper: KeptKeys | None = None
         self._audit_keys = audit_keys or AuditKeys()
@@ -47,9 +49,11 @@ class SqlDatabases:
         self._is_open = False
 
     @classmethod
-    def of(cls, url: Sensitive, masters: MasterKeys = NO_KEYS, audit_keys: AuditKeys | None = None) -> "SqlDatabases":
+    def of(
+        cls, url: Sensitive, masters: MasterKeys = NO_KEYS, audit_keys: AuditKeys | None = None, *, lasts: bool = False
+    ) -> "SqlDatabases":
         """With a database of the operator's own, without I/O. Raises `DatabaseRefused`."""
-        return cls(Keyholder(open_database(url), masters), audit_keys)
+        return cls(Keyholder(open_database(url), masters), audit_keys, lasts=lasts)
 
     @property
     def has_own(self) -> bool:
@@ -66,7 +70,7 @@ class SqlDatabases:
             raise DatabaseRefused("the operator has no database; start it with DATABASE_URL and SECRET_KEY")
         async with self._turn:
             if not self._is_open:
-                await ready(self.holder.database)
+                await ready(self.holder.database, lasts=self._lasts)
                 if not self.holder.masters.keys:
                     self.holder.masters = await self._kept(self.holder)
                 await self.holder.open()
