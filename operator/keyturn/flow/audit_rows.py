@@ -38,7 +38,7 @@ class Terms(Protocol):
         """A new term of this office, by which all before it end."""
 
     async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
-        """Those behind this row that nothing settles and whose id begins so, by their numbers: the oldest thousand, none for the end."""
+        """Those behind this row that nothing settles and whose id begins so, by their numbers: the oldest of them, none for the end."""
 
 
 class Trail(AuditRows, Terms, Protocol):

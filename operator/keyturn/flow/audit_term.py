@@ -131,7 +131,7 @@ class OwnTerm:
         if (term := self._term) is None:
             return
         now, after, odd = self.round, term.settled_to, _Odd()
-        # A thousand at a time: whoever has the database may have put any number there that nothing can settle.
+        # Some hundred at a time: whoever has the database may have put any number there that nothing can settle.
         while found := await trail.open_intents(self.actor.office_mark, after):
             if now != self.round:
                 return

@@ -189,7 +189,7 @@ class AuditTrail:
         return await self.unsettled(beginning, after)
 
     async def unsettled(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
-        """Intents behind this row that nothing settles and whose id begins so: the oldest by their numbers, no more than a thousand.
+        """Intents behind this row that nothing settles and whose id begins so: the oldest by their numbers, some hundred at most.
 
         Raises `AuditTampered` at one that is none of ours, and `ProviderError`.
         """

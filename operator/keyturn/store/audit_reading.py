@@ -21,7 +21,7 @@ from keyturn.model.errors import KeyturnError, ProviderError
 from keyturn.store.audit_tables import log
 from keyturn.store.engine import Database
 
-PART: Final = 1000
+PART: Final = 400
 """Rows that are read at once."""
 LARGEST: Final = 8 << 20
 """Bytes of a row, and of what is read at once: more than the longest row of ours has."""

@@ -32,10 +32,9 @@ log = Table(
     Index("ix_secret_access_log_event", "event"),
     Index("ix_secret_access_log_settles", "settles"),
     Index("ix_secret_access_log_subject", "subject"),
-    postgresql_partition_by="RANGE (seq)",
 )
 """One row for each intent and one for each settlement, in one chain. ``event`` is looked up under the writers' lock, and so unique:
-PostgreSQL keeps the table in partitions, over which an index of it could not be."""
+PostgreSQL keeps the table in partitions by ``seq``, over which an index of it could not be."""
 
 checkpoints = Table(
     "audit_checkpoints",

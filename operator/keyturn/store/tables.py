@@ -23,7 +23,6 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
-    text,
     type_coerce,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -184,10 +183,9 @@ keys = Table(
     Column("check_token", LargeBinary, nullable=False),
     Column("fingerprint_key", LargeBinary),
     Column("created_at", Moment, nullable=False),
-    # Never two active ones, whoever writes.
-    Index(
-        "ux_encryption_keys_active", "state", unique=True, sqlite_where=text("state = 'active'"), postgresql_where=text("state = 'active'")
-    ),
+    # Never two active ones, whoever writes: of those whose state is active, which the migration says. To say it here too would load the
+    # dialects of both databases, and an operator has one.
+    Index("ux_encryption_keys_active", "state", unique=True),
 )
 """What each master key is told by, and what its subkeys are derived with."""
 
