@@ -124,8 +124,18 @@ class Postgres:
         self._hold.end(_SERVER, signal.SIGQUIT)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL to all of it. What outlived its first process by a moment would hold the shared memory, and refuse the next start."""
+        os.kill(self._pid, signal.SIGSTOP)  # from here on it has no new child
+        children = _children(self._pid)
         self._hold.end(_SERVER, signal.SIGKILL)
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _LIMIT_S
+        while any(map(_runs, children)):
+            if time.monotonic() > deadline:
+                raise PostgresError("processes of a killed server do not end")
+            time.sleep(0.005)
 
     def pause(self) -> None:
         """SIGSTOP to all of it: connections are taken by the kernel, and nobody answers."""
@@ -262,6 +272,13 @@ def _children(pid: int) -> list[int]:
     with suppress(FileNotFoundError):
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
+
+
+def _runs(pid: int) -> bool:
+    """Whether it has not ended; who ended and was not waited for by its parent counts as ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 @pytest.fixture(scope="session")
