@@ -109,30 +109,6 @@ async def test_a_seal_is_under_the_key_that_is_active_now(place: Place) -> None:
     assert sealed[0] != sealed[1] == other.ring.active
 
 
-async def test_where_a_rotation_was_cut_off_the_refusal_names_the_former_key_which_lets_the_trail_go_on(place: Place) -> None:
-    """Activated, and not yet over the end of the trail; then the former key was taken out, as nothing is stored under it."""
-    fresh = "another master key, of as many signs as it needs to be one"
-
-    async def opened(**words: str) -> Keyholder:
-        holder = Keyholder(place.database(), MasterKeys.of(words), ITERATIONS)
-        await holder.open()
-        return holder
-
-    former = await opened(SECRET_KEY=place.master)
-    await trail_of(former).append([row("before")])
-
-    class CutOff(Rotation):
-        async def _take_over(self, target: str) -> None:
-            raise InterruptedError(target)
-
-    with pytest.raises(InterruptedError):
-        await CutOff(await opened(SECRET_KEY=fresh, SECRET_KEY_PREVIOUS=place.master), lambda _: None, ITERATIONS).run(30)
-    with pytest.raises(AuditTampered, match=f"names the master key '{former.ring.active}', which is not given.*SECRET_KEY_PREVIOUS"):
-        await trail_of(await opened(SECRET_KEY=fresh)).append([row("after")])
-    assert (await trail_of(await opened(SECRET_KEY=fresh, SECRET_KEY_PREVIOUS=place.master)).append([row("after")])).seq == 2
-    assert (await trail_of(await opened(SECRET_KEY=fresh)).append([row("later")])).seq == 3
-
-
 async def test_the_command_that_the_log_says_lets_the_trail_go_on(place: Place) -> None:
     holder = Keyholder(place.database(), MasterKeys.of({"SECRET_KEY": place.master}), ITERATIONS)
     await holder.open()

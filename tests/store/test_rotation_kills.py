@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -32,11 +33,23 @@ class Ran:
     errors: str = ""
 
 
-async def rotate(place: Place, new: str, old: str = "", kill_after: int | None = None, pause_s: float = 0.0, *arguments: str) -> Ran:
-    """Runs it, and kills it so many seconds after so many lines; it may have ended by itself before."""
-    keys = {"SECRET_KEY": new, "SECRET_KEY_PREVIOUS": old}
+async def rotate(
+    place: Place,
+    new: str,
+    old: str = "",
+    kill_after: int | None = None,
+    pause_s: float = 0.0,
+    *arguments: str,
+    start: Sequence[str] = ("-m", "keyturn"),
+    **more: str,
+) -> Ran:
+    """Runs it, and kills it so many seconds after so many lines; it may have ended by itself before.
+
+    ``start`` is how Python runs it, ``more`` stands in its environment beside the keys.
+    """
+    keys = {"SECRET_KEY": new, "SECRET_KEY_PREVIOUS": old, **more}
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "DATABASE_URL": place.url, **keys}
-    argv = [sys.executable, "-m", "keyturn", "keys", "rotate", "--wait=1s", *arguments]
+    argv = [sys.executable, *start, "keys", "rotate", "--wait=1s", *arguments]
     pipe = asyncio.subprocess.PIPE
     async with asyncio.timeout(LIMIT_S):
         process = await asyncio.create_subprocess_exec(*argv, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)

@@ -32,7 +32,6 @@ SealKey = Callable[[], tuple[str, Sensitive | None]]
 
 FEW: Final = 25
 """Rows that take no noticeable time of the event loop."""
-_SHOWN: Final = 70
 
 _texts: Final = itemgetter(*COLUMNS)
 _NAMES: Final = f"seq, {', '.join(f'{chr(34)}{name}{chr(34)}' for name in COLUMNS)}, entry, hash, seal, seal_key"
@@ -73,13 +72,8 @@ class Scribe:
             return
         key, seal = self.seal(end.seal_key), end.seal or b""
         if key is None or not is_sealed(key, end.head, seal):
-            former = (
-                f" (it names the master key {ascii(end.seal_key)[:_SHOWN]}, which is not given: where keyturn keys rotate --status lists"
-                " that, give it as SECRET_KEY_PREVIOUS before anything else)"
-            )
             raise AuditTampered(
-                f"row {end.head.seq}, the last of the audit trail, is under no seal of ours"
-                f"{former if key is None and end.seal_key else ''}: somebody else writes to it, and nothing is"
+                f"row {end.head.seq}, the last of the audit trail, is under no seal of ours: somebody else writes to it, and nothing is"
                 f" changed; look at it with keyturn audit verify and query, keep them out, and accept it as it is:"
                 f" keyturn audit acknowledge-loss --anchor {end.head}"
             )

@@ -79,8 +79,10 @@ async def read_rows(connection: AsyncConnection) -> tuple[KeyRow, ...]:
 
 
 async def ids_in_use(connection: AsyncConnection) -> frozenset[str]:
-    """The keys that rows lie under."""
-    return frozenset(await connection.scalars(union(*(select(table.c.key_id) for table in _SEALED))))
+    """The keys that rows lie under, and the end of the audit trail, which a rotation that was cut off leaves under the former one."""
+    end = select(audit_tables.log.c.seal_key).order_by(audit_tables.log.c.seq.desc()).limit(1).scalar_subquery()
+    known = select(tables.keys.c.id).where(tables.keys.c.id == end)  # what else stands there is none of ours, and told at an append
+    return frozenset(await connection.scalars(union(*(select(table.c.key_id) for table in _SEALED), known)))
 
 
 async def is_empty(connection: AsyncConnection) -> bool:

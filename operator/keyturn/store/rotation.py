@@ -215,7 +215,10 @@ class Rotation:
         await connection.execute(update(table).where(table.c.id == new.id).values(state=ACTIVE, fingerprint_key=wrapped))
 
     async def _take_over(self, target: str) -> None:
-        """The end of the audit trail too is under this key: nobody whose key it is could prove it otherwise, once the old one is gone."""
+        """The end of the audit trail too is under this key: nobody whose key it is could prove it otherwise, once the old one is gone.
+
+        Where this is cut off the old one counts as in use: it is not dropped, and nobody starts without it.
+        """
         trail = trail_of(self._holder)
         if [row.seal_key for row in await trail.find(most=1, newest=True)] in ([], [target]):
             return
