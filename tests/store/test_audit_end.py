@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from keyturn.cli.trail import fact
 from keyturn.decide.auditrow import COLUMNS
 from keyturn.decide.hashchain import Walk, chained
 from keyturn.model.audit import AuditRow, Chained
@@ -103,7 +104,7 @@ async def test_a_seal_is_under_the_key_that_is_active_now(place: Place) -> None:
     await operator.refresh()
     other = Keyholder(place.database(), MasterKeys.of(both), ITERATIONS)
     await other.open()
-    await Rotation(other, lambda _: None, ITERATIONS).run(30)
+    await Rotation(other, lambda _: None, fact, ITERATIONS).run(30)
     await trail.append([row("after")])
     sealed = [each.seal_key async for part in trail.rows() for each in part]
     assert sealed[0] != sealed[1] == other.ring.active

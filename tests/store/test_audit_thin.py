@@ -1,11 +1,15 @@
 """Checkpoints that later ones cover go from their table, by the owner alone, and no less is found than before."""
 
+import os
 import random
+import socket
 from datetime import timedelta
 
 import pytest
 
 from effort import SEED
+from keyturn.cli.trail import fact
+from keyturn.decide.auditrow import row_of
 from keyturn.model.checkpoint import AuditTampered, Signed
 from keyturn.model.errors import AccessDenied
 from keyturn.store.audit import AuditTrail
@@ -34,7 +38,7 @@ async def signed_for(place: Place, days: int, hours: int = 6) -> tuple[AuditTrai
 
 async def thinned(place: Place) -> int:
     owner = place.database(place.owner_url)
-    return await thin(owner, AuditTrail(owner, lambda: ("k1", KEY), lambda _: KEY), KEYS, "user/1", {"host": "h"}, AT)
+    return await thin(owner, AuditTrail(owner, lambda: ("k1", KEY), lambda _: KEY), KEYS, fact)
 
 
 async def times(place: Place) -> list[str]:
@@ -52,7 +56,10 @@ async def test_all_of_seven_days_stay_and_before_that_the_last_of_each_day(place
     assert await thinned(place) == 0
     last = [each async for part in made.rows(40) for each in part]
     assert [(each.texts["action"], each.texts["outcome"]) for each in last] == [(THINNED, ""), (THINNED, "success")]
-    assert '"count":"6"' in last[0].texts["details"]
+    for each in last:
+        details = row_of(each.texts).details
+        assert (details["count"], details["host"]) == ("6", socket.gethostname())
+        assert each.texts["actor"] == f"user/{os.getuid()}"
 
 
 async def test_nobody_but_the_owner_does_it_and_the_triggers_are_there_after_it(place: Place) -> None:
@@ -60,7 +67,7 @@ async def test_nobody_but_the_owner_does_it_and_the_triggers_are_there_after_it(
     if place.server is not None:
         made = trail(place)
         with pytest.raises(AccessDenied):
-            await thin(place.database(), made, KEYS, "user/1", {}, AT)
+            await thin(place.database(), made, KEYS, fact)
         assert [each.texts["outcome"] async for part in made.rows(40) for each in part] == ["", "failure"]
     assert await thinned(place) == 6
     with pytest.raises(Exception, match=r"database|SQLite"):
@@ -114,7 +121,7 @@ async def test_with_two_keys_the_last_of_each_stays(place: Place) -> None:
     await book(place, made, KEY, signer("new")).write(AT + timedelta(days=20))
     owner = place.database(place.owner_url)
     keys = [signer().verifier, signer("new").verifier]
-    assert await thin(owner, AuditTrail(owner, lambda: ("k1", KEY), lambda _: KEY), keys, "user/1", {}, AT) == 3
+    assert await thin(owner, AuditTrail(owner, lambda: ("k1", KEY), lambda _: KEY), keys, fact) == 3
     assert [each.seq for each in await rows_of(place.database())] == [2, 5, 6]
     assert (await told(place, made)).problem == ""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from keyturn.cli.trail import fact
 from keyturn.model.errors import Unavailable
 from keyturn.model.keys import MasterKeys
 from keyturn.model.material import SourceRef, Value
@@ -37,7 +38,7 @@ async def opened(place: Place, words: Mapping[str, str], ids: str) -> Keyholder:
 
 
 async def rotate(place: Place, words: Mapping[str, str], ids: str) -> None:
-    await Rotation(await opened(place, words, ids), lambda _: None, ITERATIONS).run(0)
+    await Rotation(await opened(place, words, ids), lambda _: None, fact, ITERATIONS).run(0)
 
 
 async def values_of(place: Place, words: Mapping[str, str], ids: str) -> SqlValues:
@@ -129,10 +130,10 @@ async def test_a_row_that_was_changed_is_told_of_after_one_look_at_the_keys(plac
 async def test_a_key_that_was_brought_in_anew_meanwhile_is_not_activated(place: Place, words: Mapping[str, str]) -> None:
     holder = await opened(place, words, "a")
     fingerprint_key = await holder.fingerprint_key()
-    rotation = Rotation(await opened(place, words, "ba"), lambda _: None, ITERATIONS)
+    rotation = Rotation(await opened(place, words, "ba"), lambda _: None, fact, ITERATIONS)
     await rotation._add()
     await place.execute("DELETE FROM encryption_keys WHERE id = 'b'")
-    await Rotation(await opened(place, words, "ba"), lambda _: None, ITERATIONS)._add()
+    await Rotation(await opened(place, words, "ba"), lambda _: None, fact, ITERATIONS)._add()
     with pytest.raises(KeyMoved, match="run this again"):
         await rotation._try_to_activate("b")
     await rotate(place, words, "ba")

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canary.birds import Canary
+from keyturn.cli.trail import fact
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import MasterKeys
 from keyturn.model.material import SourceRef, Value
@@ -134,7 +135,7 @@ async def test_a_rotation_in_the_midst_of_a_start_is_no_lost_key(
     both = {"SECRET_KEY": words(canary), "SECRET_KEY_PREVIOUS": place.master}
     rotating, late = holder(place, **both), holder(place, **both)
     await rotating.open()
-    at_the_look_for_keys_in_use(lambda: Rotation(rotating, lambda _: None, ITERATIONS).run(0))
+    at_the_look_for_keys_in_use(lambda: Rotation(rotating, lambda _: None, fact, ITERATIONS).run(0))
     await late.open()
     answers = await SqlValues(late, "default").get_many([SourceRef("db")])
     assert [answer.data for answer in answers.values() if isinstance(answer, Value)] == [VALUE]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from keyturn.cli.trail import fact
 from keyturn.model.errors import Conflict, Unavailable
 from keyturn.model.keys import MasterKeys
 from keyturn.model.material import SourceRef, Value
@@ -41,7 +42,7 @@ async def opened(place: Place, *words: str) -> Keyholder:
 async def rotate(place: Place, *words: str, wait_s: float = 0.0) -> list[str]:
     """What was told."""
     told: list[str] = []
-    await Rotation(await opened(place, *words), told.append, ITERATIONS).run(wait_s)
+    await Rotation(await opened(place, *words), told.append, fact, ITERATIONS).run(wait_s)
     return told
 
 
@@ -139,7 +140,7 @@ async def test_a_key_that_is_left_is_told_of_and_withdrawn_when_that_is_asked_fo
     assert f"; added and not activated: '{left}'" in (await rotate(place, place.master))[-1]
     told: list[str] = []
     for _ in range(2):
-        await Rotation(await opened(place, place.master), told.append, ITERATIONS).withdraw()
+        await Rotation(await opened(place, place.master), told.append, fact, ITERATIONS).withdraw()
     assert await ids(place) == before
     [active] = before
     assert told[:2] == [f"dropped {left}: nothing lies under it", f"done: {active} stays active"]
@@ -151,7 +152,7 @@ async def test_nothing_is_withdrawn_by_who_does_not_want_the_active_key(place: P
     await added(place, new)
     before = await ids(place)
     with pytest.raises(RotationStopped, match=r"nothing was withdrawn: k-[0-9a-f]{8} is active, and SECRET_KEY is another key"):
-        await Rotation(await opened(place, new, place.master), lambda _: None, ITERATIONS).withdraw()
+        await Rotation(await opened(place, new, place.master), lambda _: None, fact, ITERATIONS).withdraw()
     assert await ids(place) == before
 
 
@@ -262,7 +263,7 @@ async def test_the_new_key_alone_cannot_begin(place: Place, new: str) -> None:
 async def test_a_key_that_somebody_else_brings_in_is_not_dropped(place: Place, new: str) -> None:
     await fill(place)
     holder = await opened(place, new, place.master)
-    rotation = Rotation(holder, lambda _: None, ITERATIONS)
+    rotation = Rotation(holder, lambda _: None, fact, ITERATIONS)
     target = await rotation._add()
     other, _ = await made(MasterKeys.of({"SECRET_KEY": "kt-canary-" + secrets.token_hex(32)}).wanted, DECRYPT_ONLY, ITERATIONS)
     async with place.database().writing() as connection:
@@ -276,7 +277,7 @@ async def test_who_finds_another_key_activated_meanwhile_stops(place: Place, new
     holder = await opened(place, new, place.master)
     await rotate(place, new, place.master)
     with pytest.raises(KeyMoved, match="another key of the database was activated meanwhile"):
-        await Rotation(holder, lambda _: None)._move(holder.ring.active)
+        await Rotation(holder, lambda _: None, fact)._move(holder.ring.active)
 
 
 async def test_a_new_key_in_a_file_needs_an_id_of_its_own(place: Place, new: str) -> None:
@@ -286,5 +287,5 @@ async def test_a_new_key_in_a_file_needs_an_id_of_its_own(place: Place, new: str
         await holder.open()
     fine = Keyholder(place.database(), MasterKeys.of({}, f"k2: {new}\nk1: {place.master}"), ITERATIONS)
     await fine.open()
-    await Rotation(fine, lambda _: None, ITERATIONS).run(0)
+    await Rotation(fine, lambda _: None, fact, ITERATIONS).run(0)
     assert await ids(place) == {"k2": ("active", 0)}

@@ -23,7 +23,11 @@ async def test_a_rotation_stands_in_the_trail_before_it_is_done_and_with_how_it_
     assert (ended.settles, ended.outcome) == (intent.event, "success")
     active = (await check(place, second, place.master)).keys[0].id
     assert (ended.details["active"], intent.details["active"] != active) == (active, True)
-    assert (taken.action, taken.actor, taken.details) == ("keys.activate", intent.actor, {"active": active}), "the old key can go now"
+    who = {name: intent.details[name] for name in ("user", "host")}
+    assert (taken.action, taken.actor, taken.details) == ("keys.activate", intent.actor, {"active": active, **who}), (
+        "the old key can go now"
+    )
+    assert (taken.details, taken.outcome) == ({"active": active, **who}, "success")
     assert f"activated {active}" in ended.details["steps"]
     assert (await rotate(place, place.master)).returncode == 1, "a key that is not given any more"
     assert len(await rows(place)) == 3, "what cannot open the database changes nothing, and cannot write there"

@@ -13,7 +13,7 @@ import click
 from keyturn.cli.audit_door import Span, Time, database_url, given_keys, opened_trail
 from keyturn.cli.db import OWNER_URL, NotTheOwner
 from keyturn.cli.needs import need
-from keyturn.cli.trail import about_actor, actor, fact
+from keyturn.cli.trail import fact
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 from keyturn.model.sensitive import Sensitive
@@ -79,7 +79,7 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
         try:
             moved = await pruning.run(wish, now)
             last, why = await pruning.limit(wish)
-            thinned = await thin(database, trail_of(holder), (signing.verifier, *given.known), actor(), about_actor(), now)
+            thinned = await thin(database, trail_of(holder), (signing.verifier, *given.known), fact)
         except AccessDenied:
             if database.is_sqlite:
                 raise

@@ -10,7 +10,7 @@ import click
 from keyturn.cli.kept_keys import master_keys
 from keyturn.cli.needs import NoDatabase, need
 from keyturn.cli.run import Duration
-from keyturn.cli.trail import about_actor, actor, kept
+from keyturn.cli.trail import about_actor, fact, kept
 from keyturn.flow.audit import audited
 from keyturn.model.audit import AuditEntry
 from keyturn.model.sensitive import Sensitive
@@ -80,7 +80,7 @@ async def _rotate(wait_s: float, *, withdraw: bool) -> None:
             steps.append(step)
             click.echo(step)
 
-        rotation, entry = Rotation(holder, tell, actor=actor()), _entry("keys.withdraw" if withdraw else "keys.rotate", holder.ring.active)
+        rotation, entry = Rotation(holder, tell, fact), _entry("keys.withdraw" if withdraw else "keys.rotate", holder.ring.active)
         async with audited(kept(trail_of(holder)), entry) as result:
             try:
                 await (rotation.withdraw() if withdraw else rotation.run(wait_s))

@@ -1,7 +1,7 @@
 """What the audit trail is told: an intent before each outside effect, and its settlement after; and the rows that come of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -94,6 +94,9 @@ class AuditRow:
         """What it was made of."""
         return AuditEntry(self.action, self.subject, self.target, self.trigger, self.keys, self.details, self.attempt)
 
+
+Fact = Callable[[AuditEntry, str], AuditRow]
+"""Makes the row of what was done, by whoever does it; with this id, or '' for a new one."""
 
 OPEN: Final = "open"
 """Instead of an outcome: what nothing settles yet."""

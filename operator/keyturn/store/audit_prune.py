@@ -21,7 +21,7 @@ from sqlalchemy import func, insert, select
 from keyturn.decide.auditrow import moment
 from keyturn.decide.hashchain import Seal, Walk
 from keyturn.decide.segment import Shelf, name_of, text_of
-from keyturn.model.audit import AuditEntry, AuditRow, Head
+from keyturn.model.audit import AuditEntry, AuditRow, Fact, Head
 from keyturn.model.errors import AccessDenied, KeyturnError
 from keyturn.model.note import NoteRefused, UnknownSigner, VerifierKey
 from keyturn.model.segment import Segment
@@ -45,10 +45,6 @@ _OPERATORS: Final = "operator/"
 
 class PruneRefused(KeyturnError):
     """Why no rows are moved; the message says what to do."""
-
-
-Fact = Callable[[AuditEntry, str], AuditRow]
-"""Makes the row of what was done, with this id, by whoever did it."""
 
 
 @dataclass(frozen=True, slots=True)

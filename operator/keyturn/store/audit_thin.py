@@ -4,18 +4,16 @@ Whoever may not change the table cannot do it: its triggers and its owner's righ
 """
 
 import asyncio
-import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import delete, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.series import Series, spare
-from keyturn.model.audit import AuditRow, Outcome
+from keyturn.model.audit import AuditEntry, Fact, Outcome
 from keyturn.model.checkpoint import AuditTampered, CheckpointRow
 from keyturn.model.errors import KeyturnError
 from keyturn.model.note import VerifierKey
@@ -31,9 +29,7 @@ THINNED: Final = "audit.thin"
 _PART: Final = 200
 
 
-async def thin(
-    database: Database, trail: AuditTrail, known: Sequence[VerifierKey], who: str, about: Mapping[str, str], now: datetime
-) -> int:
+async def thin(database: Database, trail: AuditTrail, known: Sequence[VerifierKey], fact: Fact) -> int:
     """How many went. As owner; all in one transaction, between two rows of the trail.
 
     Raises `AuditTampered` where others are changed or gone already, which has to be looked at first, and `ProviderError`.
@@ -42,17 +38,19 @@ async def thin(
     spared = await asyncio.to_thread(_spare, rows, known)
     if not spared:
         return 0
-    details = {"count": str(len(spared)), "first": spared[0].at, "last": spared[-1].at, **about}
-    intent = AuditRow(secrets.token_hex(8), now, who, THINNED, "audit trail", str(checkpoints), details=details)
+    details = {"count": str(len(spared)), "first": spared[0].at, "last": spared[-1].at}
+    entry = AuditEntry(THINNED, "audit trail", str(checkpoints), details=details)
+    outcome, reason = Outcome.UNKNOWN, ""
+    intent = replace(fact(entry, ""), outcome="")
     await trail.append([intent])
-    closing = replace(intent, event=secrets.token_hex(8), settles=intent.event, outcome=Outcome.SUCCESS)
     try:
         await _take_out(database, spared)
+        outcome = Outcome.SUCCESS
     except KeyturnError as error:
-        closing = replace(closing, outcome=Outcome.FAILURE, reason=type(error).__name__)
+        outcome, reason = Outcome.FAILURE, type(error).__name__
         raise
     finally:
-        await trail.append([closing])
+        await trail.append([replace(fact(entry, ""), settles=intent.event, outcome=outcome, reason=reason)])
     return len(spared)
 
 

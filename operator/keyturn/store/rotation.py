@@ -8,16 +8,14 @@ Each step is one transaction or many that can be repeated: what was cut is taken
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyturn.model.audit import AuditRow, Outcome
+from keyturn.model.audit import AuditEntry, Fact
 from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE, MasterKey
 from keyturn.store import tables
@@ -72,15 +70,15 @@ async def standing(database: Database) -> Standing:
 class Rotation:
     """Brings the database under the wanted master key of its holder, whose keys were opened. ``tell`` hears of each step.
 
-    ``actor`` is who does it, for the audit trail.
+    ``fact`` makes rows of the audit trail.
     """
 
-    def __init__(self, holder: Keyholder, tell: Callable[[str], None], iterations: int = ITERATIONS, actor: str = "") -> None:
+    def __init__(self, holder: Keyholder, tell: Callable[[str], None], fact: Fact, iterations: int = ITERATIONS) -> None:
         self._holder = holder
         self._database = holder.database
         self._tell = tell
         self._iterations = iterations
-        self._actor = actor
+        self._fact = fact
 
     async def run(self, wait_s: float) -> None:
         """All of it; waits at most ``wait_s`` for replicas. Raises `RotationStopped`, `KeyMoved` and what `Keyholder.open` raises."""
@@ -222,9 +220,8 @@ class Rotation:
         trail = trail_of(self._holder)
         if [row.seal_key for row in await trail.find(most=1, newest=True)] in ([], [target]):
             return
-        event, now, details = secrets.token_hex(8), datetime.now(UTC), {"active": target}
-        row = AuditRow(event, now, self._actor, "keys.activate", "", tables.keys.name, "cli", details=details, outcome=Outcome.SUCCESS)
-        await trail.append([row])
+        entry = AuditEntry("keys.activate", "", tables.keys.name, "cli", details={"active": target})
+        await trail.append([self._fact(entry, "")])
 
     async def _move(self, target: str) -> int:
         """How many rows it was."""
