@@ -55,6 +55,10 @@ def test_the_operator_loads_no_sdk() -> None:
     assert loaded("import keyturn.app, keyturn.providers.registry") & SDKS == frozenset()
 
 
+def test_a_database_of_our_own_loads_no_orm() -> None:
+    assert "sqlalchemy.orm" not in loaded("import keyturn.app, keyturn.store.databases, keyturn.store.replicas, keyturn.store.audit_spool")
+
+
 def test_each_noun_and_each_decision_loads_without_a_framework() -> None:
     """What has specs may load pydantic, which reads them, and nothing besides."""
     rooms = [keyturn.model, keyturn.decide]

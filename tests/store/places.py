@@ -99,7 +99,7 @@ def counting(database: Database) -> list[str]:
     """What is asked of the database from now on, transactions aside."""
     asked: list[str] = []
 
-    @event.listens_for(database.engine.sync_engine, "before_cursor_execute")
+    @event.listens_for(database.engine, "before_cursor_execute")
     def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if not statement.startswith("BEGIN"):
             asked.append(statement)

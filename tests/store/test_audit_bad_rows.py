@@ -33,7 +33,7 @@ async def narrow(place: Place, database: Database) -> None:
         await place.execute(f"ALTER TABLE secret_access_log ALTER COLUMN details TYPE varchar({LARGEST})")
         return
 
-    @event.listens_for(database.engine.sync_engine, "connect")
+    @event.listens_for(database.engine, "connect")
     def limit(connection: Any, _: object) -> None:
         connection.run_async(lambda own: own._execute(own._conn.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, 2 * LARGEST))
 

@@ -47,8 +47,8 @@ async def test_a_full_disk_is_told_with_the_remedy_and_what_is_there_stays_whole
     database = place.database()
     pages = 1_000_000
 
-    @event.listens_for(database.engine.sync_engine, "begin")
-    @event.listens_for(database.engine.sync_engine, "checkout")
+    @event.listens_for(database.engine, "begin")
+    @event.listens_for(database.engine, "checkout")
     def limit(connection: Any, *_: object) -> None:
         raw = getattr(connection, "connection", connection)
         raw.cursor().execute(f"PRAGMA max_page_count={pages}")

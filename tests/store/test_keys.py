@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from canary.birds import Canary
 from keyturn.cli.trail import fact
@@ -15,6 +14,7 @@ from keyturn.model.keys import MasterKeys
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import keys
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.keys import ACTIVE, DECRYPT_ONLY, Keyholder, KeyLost, WrongKey, made, store
 from keyturn.store.replicas import Presence
 from keyturn.store.rotation import Rotation, Standing, standing

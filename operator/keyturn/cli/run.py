@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import gc
 import sys
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +23,15 @@ DEEPEST = 12_000
 of 1,000 would end the process. More would overflow the C stack, which decoders use, before it is reached.
 """
 
-GARBAGE_AFTER = 20_000
-"""So many new objects, and cycles are looked for. Caches live for long and work leaves next to no cycle: at Python's own 700
-a tenth of a start's CPU time went there.
+GARBAGE_AFTER = 4_000
+"""So many new objects, and cycles are looked for. At Python's own 700 a tenth of a start's CPU time went there, since caches live for
+long; at 20,000 what Kopf leaves of each event, cycles of 10 KiB, were 3 MiB that nobody needs.
 """
 
-LARGE_BUFFER = 128 << 10
-"""Bytes; glibc's own limit before it raises it."""
+LARGE_BUFFER = TLS_BUFFER = 64 << 10
+"""Bytes that a TLS connection reads at once: four of TLS's records. Each has a buffer of that size, resident from its first moment on:
+at asyncio's own 256 KiB they were a tenth of our memory at a start. What is as large goes back to the system as it is freed.
+"""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
@@ -227,6 +230,7 @@ def run(**flags: Any) -> None:
     _check_terms(settings)
     telemetry.set_up_logs(settings.log_level)
     sys.setrecursionlimit(DEEPEST)
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
     gc.freeze()  # what was imported stays, and need not be gone through again
     asyncio.run(app.run(settings))
 

@@ -6,6 +6,7 @@ So each object is decoded by itself, and of what others put there no more is kep
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -22,6 +23,8 @@ FOREIGN_FIELDS = 16 << 10
 """So many bytes of managedFields of others are read, which name some hundred data keys."""
 FOREIGN_NAMES = 200
 """So many labels are kept that are not ours, and so many annotations."""
+SHARED_NAMES = 20
+"""Sets of more names are not kept for others: somebody could make us hold any number of them."""
 HELD_NAMES, HELD_VALUES = 2000, 128 << 10
 """A Secret with more names of all sorts, or longer values, is not held for as long as it is there, but looked at when needed."""
 
@@ -127,7 +130,8 @@ def live_of(found: Metadata) -> Live:
             if room < 0:
                 is_cut = True
                 continue
-        managers[entry.manager] = managers.get(entry.manager, Fields()) | _fields(entry)
+        held = _fields(entry)
+        managers[entry.manager] = managers[entry.manager] | held if entry.manager in managers else _shared(held)
     ours = Fields()
     for name, fields in managers.items():
         ours = ours | fields if name.startswith(_OURS) else ours
@@ -171,6 +175,17 @@ def _fields(entry: ManagedFields) -> Fields:
         return Fields(_names(_held_data.decode(entry.fields).data))
     held = _held.decode(entry.fields)
     return Fields(_names(held.data), _names(held.metadata.labels), _names(held.metadata.annotations))
+
+
+@lru_cache(maxsize=256)
+def _same(fields: Fields) -> Fields:
+    return fields
+
+
+def _shared(fields: Fields) -> Fields:
+    """One for all Secrets of which a manager holds the same: most differ in their values alone."""
+    is_short = len(fields.data) + len(fields.labels) + len(fields.annotations) <= SHARED_NAMES
+    return _same(fields) if is_short else fields
 
 
 def _names(held: Names) -> frozenset[str]:

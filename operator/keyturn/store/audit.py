@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 from sqlalchemy import Column, ColumnElement, literal_column, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import row_of
 from keyturn.decide.hashchain import START, Seal, Walk
@@ -24,6 +23,7 @@ from keyturn.store.audit_segments import shelved
 from keyturn.store.audit_tables import log
 from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.failures import DatabaseRefused
 from keyturn.store.keys import Keyholder, KeyMoved

@@ -14,7 +14,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import COLUMNS, canonical, texts_of
 from keyturn.decide.hashchain import START, Seal, chained, is_sealed
@@ -24,6 +23,7 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.store import fence
 from keyturn.store.audit_reading import LARGEST
 from keyturn.store.audit_tables import log
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.keys import KeyMoved
 from keyturn.store.tables import keys
 

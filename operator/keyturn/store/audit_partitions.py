@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.store.audit_tables import log
+from keyturn.store.connection import AsyncConnection
 
 ROWS: Final = 100_000
 """Of a partition that is worth one of its own."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import ColumnClause, ColumnElement, Row, Select, case, cast, func, literal, literal_column, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import LargeBinary
 
 from keyturn.decide.auditrow import COLUMNS
@@ -19,6 +18,7 @@ from keyturn.decide.hashchain import Break
 from keyturn.model.audit import Chained, Head
 from keyturn.model.errors import KeyturnError, ProviderError
 from keyturn.store.audit_tables import log
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 
 PART: Final = 400

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.hashchain import Break, Walk, linked
 from keyturn.decide.segment import Check, Shelf, sorted_out
@@ -17,6 +16,7 @@ from keyturn.model.segment import Segment
 from keyturn.store.audit_file import FileRefused, followed_file
 from keyturn.store.audit_reading import LARGEST, short, size_of
 from keyturn.store.audit_tables import log, segments
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.signing import check
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import delete, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.series import Series, spare
 from keyturn.model.audit import AuditEntry, Fact, Outcome
@@ -20,6 +19,7 @@ from keyturn.model.note import VerifierKey
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_tables import checkpoints
 from keyturn.store.checkpoints import rows_of
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.signing import check
 

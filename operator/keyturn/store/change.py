@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import Conflict, NotFound
 from keyturn.model.material import CURRENT, PENDING, PREVIOUS
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.cipher import Keyring, Tampered
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.rows import Columns, check_secret, check_version, put_mac, sealed, version_place, with_secret_mac, with_version_mac
 from keyturn.store.tables import secrets, versions
 

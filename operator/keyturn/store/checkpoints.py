@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, func, insert, literal_column, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.auditrow import moment
 from keyturn.decide.checkpoint import checkpoint_of, digest, origin_of, signed_of, text_of
@@ -24,6 +23,7 @@ from keyturn.store.audit_reading import short
 from keyturn.store.audit_segments import gap
 from keyturn.store.audit_tables import checkpoints, log
 from keyturn.store.audit_walk import followed
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.signing import SigningKey, check
 

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from keyturn.model.errors import Unavailable
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import writers
+from keyturn.store.connection import AsyncConnection, connected
 from keyturn.store.failures import DatabaseRefused, failure_of
 from keyturn.store.file import DatabaseFile
 from keyturn.store.url import VARIABLE, completed, parsed
@@ -45,6 +46,7 @@ _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_co
 _SPOKEN: Final = {"client_encoding": "utf8", "prepare_threshold": None, "fallback_application_name": "keyturn"}
 # Of the cache each of our connections has one, and the system has the file's pages in any case: a quarter of a MiB, not two.
 _PRAGMAS: Final = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON", "trusted_schema": "OFF", "cache_size": "-256"}
+_ASYNC: Final = "postgresql+psycopg_async"
 _WRITES: Final = "keyturn_writes"
 _LOSSES: Final = "keyturn_losses"
 
@@ -55,7 +57,7 @@ Connector: TypeAlias = Callable[[], Awaitable[Any]]
 class Database:
     """One database. Made without I/O; use `open_database`. ``is_own``: not a tenant's, who must not find out by us what listens where."""
 
-    def __init__(self, engine: AsyncEngine, file: DatabaseFile | None = None, *, is_own: bool = True) -> None:
+    def __init__(self, engine: Engine, file: DatabaseFile | None = None, *, is_own: bool = True) -> None:
         self.engine = engine
         self._file = file
         self.is_sqlite: Final = engine.dialect.name == "sqlite"
@@ -73,7 +75,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """One state of the database, for as long as it is entered. Raises `ProviderError` for whatever the driver raises."""
-        async with _told(is_own=self._is_own), self.engine.connect() as connection, connection.begin():
+        async with _told(is_own=self._is_own), connected(self.engine) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
@@ -83,10 +85,9 @@ class Database:
         Where another one is that for too long, the error names it, if the database is our own. ``is_first``: there may be no tables yet.
         """
         if self._turn is not None:
-            async with self._turn, _told(is_own=self._is_own), self.engine.connect() as connection:
-                await connection.execution_options(**{_WRITES: True})
-                async with connection.begin():
-                    yield connection
+            writing = {_WRITES: True}
+            async with self._turn, _told(is_own=self._is_own), connected(self.engine, **writing) as connection, connection.begin():
+                yield connection
         else:
             try:
                 async with self.reading() as connection:
@@ -107,8 +108,8 @@ class Database:
         """
         assert self._turn is not None
         assert self._file is not None
-        async with self._turn, _told(is_own=self._is_own), self.engine.connect() as connection:
-            own: Any = (await connection.get_raw_connection()).driver_connection
+        async with self._turn, _told(is_own=self._is_own), connected(self.engine) as connection:
+            own = await connection.driver_connection()
             try:
                 done: _T = await own._execute(_in_one, own._conn, work, self._file)  # its thread, into which there is no other way
             except Unavailable:
@@ -118,7 +119,7 @@ class Database:
 
     async def close(self) -> None:
         """Ends all connections; may be called twice."""
-        await self.engine.dispose()
+        await greenlet_spawn(self.engine.dispose)
         if self._file is not None:
             self._file.close()
 
@@ -129,8 +130,8 @@ def open_database(url: Sensitive, connector: Connector | None = None, *, variabl
     if found.get_backend_name() == "sqlite":
         return Database(*_sqlite(found))
     return Database(
-        create_async_engine(
-            completed(found),
+        create_engine(
+            completed(found).set(drivername=_ASYNC),
             hide_parameters=True,
             pool_size=POOL,
             max_overflow=POOL,
@@ -191,20 +192,18 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _sqlite(url: URL) -> tuple[AsyncEngine, DatabaseFile]:
+def _sqlite(url: URL) -> tuple[Engine, DatabaseFile]:
     path = Path(url.database or "")
     if not _is_folder(path.parent):
         raise DatabaseRefused(f"the folder {path.parent} of the database is not there; make it, or mount a volume there")
     file = DatabaseFile(path)
-    engine = create_async_engine(
-        url, hide_parameters=True, pool_size=POOL, max_overflow=0, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S}
-    )
+    engine = create_engine(url, hide_parameters=True, pool_size=POOL, max_overflow=0, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S})
 
-    @event.listens_for(engine.sync_engine, "do_connect")
+    @event.listens_for(engine, "do_connect")
     def make(*_: object) -> None:
         file.ready()
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
         # By itself the driver begins transactions late, and not before each statement: we say when.
         connection.isolation_level = None
@@ -215,13 +214,13 @@ def _sqlite(url: URL) -> tuple[AsyncEngine, DatabaseFile]:
         file.check()
         record.info[_LOSSES] = file.losses
 
-    @event.listens_for(engine.sync_engine, "checkout")
+    @event.listens_for(engine, "checkout")
     def renew(_: object, record: Any, __: object) -> None:
         # One from before it was away may have other files of SQLite's beside it than those that stand there now.
         if record.info.get(_LOSSES) != file.losses:
             raise DisconnectionError
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # Who reads first and writes then may find that somebody else has written in between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")

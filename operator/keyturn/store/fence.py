@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.audit import Term
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.errors import Fenced
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.record_tables import fence
 
 STEP: Final = 5000

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import exists, insert, select, union, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.decide.fingerprint import KEY_BYTES as FINGERPRINT_BYTES
 from keyturn.decide.fingerprint import FingerprintKey
@@ -19,6 +18,7 @@ from keyturn.model.keys import KEY_ID, MasterKey, MasterKeys
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import audit_tables, tables
 from keyturn.store.cipher import ITERATIONS, KDF, MOST_ITERATIONS, SALT_BYTES, Keyring, Place, Purpose, Tampered, UnknownKey, derive
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 
 ACTIVE, DECRYPT_ONLY = "active", "decrypt_only"

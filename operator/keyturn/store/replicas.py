@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import KeyturnError
 from keyturn.store import tables
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.keys import Keyholder, read_rows, wrong_key
 
 BEAT_S = 10.0

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, Table, bindparam, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.store import tables
 from keyturn.store.cipher import Keyring, Place, Tampered, UnknownKey
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.keys import check_active
 from keyturn.store.rows import Columns, Row, check_secret, check_version, sealed, secret_place, version_place, with_secret_mac
@@ -83,7 +83,7 @@ async def _batch(connection: AsyncConnection, ring: Keyring, kind: _Kind, after:
     """The next rows after this id; the id that they end with, None where none is left."""
     column = kind.table.c
     asked = kind.rows.where(column.key_id != ring.active, column.id > after).order_by(column.id).limit(BATCH)
-    rows = (await connection.execute(asked)).mappings().all()
+    rows: Sequence[Any] = (await connection.execute(asked)).mappings().all()
     changes, broken = [], []
     for row in rows:
         place = kind.place(row)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.audit import AuditEntry, Fact
 from keyturn.model.errors import KeyturnError
@@ -21,6 +20,7 @@ from keyturn.model.keys import SECRET_KEY, SECRET_KEY_PREVIOUS, SECRET_KEYS_FILE
 from keyturn.store import tables
 from keyturn.store.audit import trail_of
 from keyturn.store.cipher import ITERATIONS, Place
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.keys import (
     ACTIVE,

@@ -8,9 +8,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.store import audit_partitions, audit_tables, record_tables
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
 from keyturn.store.failures import NO_TABLES, DatabaseRefused
 from keyturn.store.tables import metadata

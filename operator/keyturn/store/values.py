@@ -13,15 +13,15 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import Invalid, KeyturnError, NotFound, ProviderError, Unavailable
 from keyturn.model.material import CURRENT, PENDING, Cap, Meta, SourceRef, Survey, Value, Version
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.change import Change
 from keyturn.store.cipher import Tampered, UnknownKey
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.keys import Keyholder, KeyMoved, check_active
-from keyturn.store.parts import PART, TOO_MANY, parts
+from keyturn.store.parts import TOO_MANY, parts
 from keyturn.store.reading import (
     LARGEST_VALUE,
     LONGEST_LIST,
@@ -113,7 +113,7 @@ class SqlValues:
     async def list(self, prefix: str = "") -> AsyncIterator[Meta]:
         seen = size = 0
         async with self._reading() as connection, connection.stream(list_query(self._store, prefix)) as found:
-            async for part in found.mappings().partitions(PART):
+            async for part in found:
                 seen, size = seen + len(part), size + sum(map(size_of, part))
                 # Whoever lists keeps it all. The operator's own database is as large as whoever runs it wants.
                 if self._owns_database and (seen > MOST_LISTED or size > LONGEST_LIST):

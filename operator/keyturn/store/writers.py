@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyturn.model.errors import Unavailable
+from keyturn.store.connection import AsyncConnection
 from keyturn.store.record_tables import fence
 
 _FIRST: Final = 0x6B657974
