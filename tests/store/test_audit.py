@@ -21,6 +21,7 @@ from keyturn.model.errors import ProviderError
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_tables import log
+from store.chains import all_rows, verified
 from store.places import Place
 
 KEY = Sensitive(bytes(range(32)))
@@ -57,7 +58,7 @@ async def filled(place: Place, count: int = 20) -> AuditTrail:
 
 
 async def read(made: AuditTrail) -> list[AuditRow]:
-    return [row_of(each.texts) async for part in made.rows() for each in part]
+    return [row_of(each.texts) async for part in all_rows(made) for each in part]
 
 
 async def test_rows_come_back_as_they_were_written_and_the_chain_holds(place: Place) -> None:
@@ -66,14 +67,14 @@ async def test_rows_come_back_as_they_were_written_and_the_chain_holds(place: Pl
     await made.append(wanted)
     assert await read(made) == wanted
     follow = walk()
-    assert await made.verify(follow) == ""
+    assert await verified(made, follow) == ""
     assert (follow.at, follow.sealed_to) == (await made.head(), 2)
 
 
 async def test_an_empty_trail_is_whole(place: Place) -> None:
     made = trail(place)
     assert await made.head() == START
-    assert await made.verify(walk()) == ""
+    assert await verified(made, walk()) == ""
 
 
 async def test_what_was_added_already_is_not_added_again(place: Place) -> None:
@@ -85,7 +86,7 @@ async def test_what_was_added_already_is_not_added_again(place: Place) -> None:
 async def test_many_writers_make_one_chain_without_a_gap(place: Place) -> None:
     writers = [trail(place) for _ in range(3)]
     await asyncio.gather(*(each.append([row(f"w{n}-{k}") for k in range(3)]) for n in range(10) for each in writers[n % 3 :][:1]))
-    assert await writers[0].verify(walk()) == ""
+    assert await verified(writers[0], walk()) == ""
     assert (await writers[0].head()).seq == 30
 
 
@@ -95,7 +96,7 @@ async def test_text_that_no_database_takes_is_spelled_out_and_bounded(place: Pla
     [found] = await read(made)
     assert (found.subject, found.details) == ("a\\u0000b\\ud800c\\u000a", {"\\u0001": "\\udfff"})
     assert len(found.reason) == LONGEST
-    assert await made.verify(walk()) == ""
+    assert await verified(made, walk()) == ""
 
 
 async def test_intents_that_nobody_settled_are_known(place: Place) -> None:
@@ -133,7 +134,7 @@ async def test_nobody_changes_what_is_there(place: Place, statement: str) -> Non
     made = await filled(place)
     with pytest.raises(ProviderError):
         await place.execute(statement)
-    assert await made.verify(walk()) == ""
+    assert await verified(made, walk()) == ""
     assert (await made.head()).seq == 20
 
 
@@ -157,7 +158,7 @@ async def test_neither_or_replace_nor_the_rights_of_run_time_get_around_it(place
             await user.execute(statement)
     if user is not place:
         await user.close()
-    assert await made.verify(walk()) == ""
+    assert await verified(made, walk()) == ""
 
 
 # -- tampering, by somebody who has the database and not the keys ------------------------------------------------------------------
@@ -191,7 +192,7 @@ async def test_a_changed_row_is_found_and_named(place: Place, what: str) -> None
     made = await filled(place)
     await unlocked(place)
     await place.execute(statement)
-    assert (await made.verify(walk())).startswith(told)
+    assert (await verified(made, walk())).startswith(told)
 
 
 def attack(lot: random.Random, count: int) -> list[str]:
@@ -234,9 +235,9 @@ async def test_any_change_of_any_row_is_found(place: Place, request: pytest.Fixt
     for _ in range(counted(request, effort(30, 300), 300, "changes")):
         statements = attack(lot, head.seq)
         await execute(f"CREATE TABLE kept AS SELECT * FROM {log}", *statements)
-        assert (await made.verify(Walk(lambda _: KEY, anchor=head))).startswith("row "), statements
+        assert (await verified(made, Walk(lambda _: KEY, anchor=head))).startswith("row "), statements
         await execute(f"DELETE FROM {log}", f"INSERT INTO {log} SELECT * FROM kept ORDER BY seq", "DROP TABLE kept")
-    assert await made.verify(Walk(lambda _: KEY, anchor=head)) == ""
+    assert await verified(made, Walk(lambda _: KEY, anchor=head)) == ""
 
 
 async def test_two_rows_that_changed_places_are_found(place: Place) -> None:
@@ -244,7 +245,7 @@ async def test_two_rows_that_changed_places_are_found(place: Place) -> None:
     await unlocked(place)
     for come_from, to in ((7, 100), (8, 7), (100, 8)):
         await place.execute(f"UPDATE secret_access_log SET seq = {to} WHERE seq = {come_from}")
-    assert (await made.verify(walk())).startswith("row 7: ")
+    assert (await verified(made, walk())).startswith("row 7: ")
 
 
 async def test_who_makes_the_chain_anew_lacks_the_key_of_its_seals(place: Place) -> None:
@@ -255,9 +256,9 @@ async def test_who_makes_the_chain_anew_lacks_the_key_of_its_seals(place: Place)
     await place.execute("DELETE FROM secret_access_log WHERE seq > 11")
     other = forger(place, Sensitive(secrets.token_bytes(32)))
     await other.append([*rows[11:18], row("forged")])
-    assert (await made.verify(walk())).startswith("row 19: its seal is not ours")
+    assert (await verified(made, walk())).startswith("row 19: its seal is not ours")
     follow = walk(None)
-    assert await made.verify(follow) == ""
+    assert await verified(made, follow) == ""
     assert follow.unchecked > 0
 
 
@@ -266,7 +267,7 @@ async def test_rows_without_a_seal_at_the_end_are_told_from_those_under_one(plac
     await unlocked(place)
     await forger(place).append([row("forged")])
     follow = walk()
-    assert await made.verify(follow) == ""
+    assert await verified(made, follow) == ""
     assert (follow.sealed_to, follow.at.seq, list(follow.bare)) == (20, 21, [(21, 21)])
 
 

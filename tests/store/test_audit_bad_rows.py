@@ -19,6 +19,7 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.engine import Database
 from keyturn.testing.clock import FakeClock
+from store.chains import verified
 from store.places import Place, sqlite_place
 from store.test_audit import row
 
@@ -64,7 +65,7 @@ async def test_of_500_rows_an_odd_one_is_cleaned_and_the_one_that_is_refused_kee
     with suppress(asyncio.CancelledError):
         await writing
     await queue.close()
-    assert await trail.verify(walk := Walk(lambda _: KEY)) == ""
+    assert await verified(trail, walk := Walk(lambda _: KEY)) == ""
     assert walk.at.seq == 2 * (MOST - 1)
     assert await trail.open_intents("", 0) == {}
     [(subject, target, details)] = await place.execute(
@@ -79,7 +80,7 @@ async def test_the_longest_texts_that_are_kept_fit_into_every_database(place: Pl
     lot, trail = random.Random(1), AuditTrail(place.database(), lambda: ("k1", KEY))
     text = "".join(chr(first + lot.randrange(first // 3)) for _ in range(5000))
     await trail.append([row(text, subject=text, target=text, settles=text, keys=(text,) * 300, details={text: text})])
-    assert await trail.verify(Walk(lambda _: KEY)) == ""
+    assert await verified(trail, Walk(lambda _: KEY)) == ""
 
 
 async def test_whoever_is_called_off_while_rows_are_added_may_add_them_again(place: Place) -> None:
@@ -93,7 +94,7 @@ async def test_whoever_is_called_off_while_rows_are_added_may_add_them_again(pla
         with suppress(asyncio.CancelledError):
             await adding
     assert (await trail.append(rows)).seq == len(rows)
-    assert await trail.verify(Walk(lambda _: KEY)) == ""
+    assert await verified(trail, Walk(lambda _: KEY)) == ""
 
 
 async def test_a_file_that_is_no_longer_the_same_takes_no_row(tmp_path: Path) -> None:

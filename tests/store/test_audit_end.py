@@ -13,6 +13,7 @@ from keyturn.model.keys import MasterKeys
 from keyturn.store.audit import AuditTrail, trail_of
 from keyturn.store.keys import Keyholder
 from keyturn.store.rotation import Rotation
+from store.chains import all_rows, verified
 from store.places import ITERATIONS, Place
 from store.test_acknowledge_loss import keyturn
 from store.test_audit import KEY, filled, row, trail, unlocked
@@ -49,7 +50,7 @@ async def test_rows_that_somebody_added_stop_all_until_they_are_accepted_and_sta
     await trail(place).append([row("ours")])
     if seal is None:
         walk = Walk(lambda _: KEY)
-        assert await made.verify(walk) == ""
+        assert await verified(made, walk) == ""
         assert (walk.sealed_to, list(walk.bare)) == (24, [(21, 22)])
 
 
@@ -106,7 +107,7 @@ async def test_a_seal_is_under_the_key_that_is_active_now(place: Place) -> None:
     await other.open()
     await Rotation(other, lambda _: None, fact, ITERATIONS).run(30)
     await trail.append([row("after")])
-    sealed = [each.seal_key async for part in trail.rows() for each in part]
+    sealed = [each.seal_key async for part in all_rows(trail) for each in part]
     assert sealed[0] != sealed[1] == other.ring.active
 
 

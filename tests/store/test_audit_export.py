@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from keyturn.cli import cli
 from keyturn.store.audit_file import FORMS
+from store.chains import all_rows
 from store.places import Place
 from store.test_audit import AT, filled, row, unlocked
 
@@ -64,7 +65,7 @@ async def test_a_file_is_followed_without_the_database(place: Place, tmp_path: P
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_part_says_what_it_follows(place: Place, tmp_path: Path, form: str) -> None:
     made = await filled(place, ROWS)
-    rows = {each.seq: each for part in [one async for one in made.rows()] for each in part}
+    rows = {each.seq: each for part in [one async for one in all_rows(made)] for each in part}
     path = tmp_path / f"part.{form}"
     assert (await said(place, "export", "-o", path, "--format", form, "--from", 6, "--to", 9))[0] == 0
     code, told = await said(None, "verify", "--file", path, "--anchor", f"9:{rows[9].hash.hex()}")

@@ -18,6 +18,7 @@ from keyturn.model.segment import Segment
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_find import AnswerTooLarge
 from keyturn.testing.clock import FakeClock
+from store.chains import all_rows, verified
 from store.checkpointed import book, signer
 from store.places import Place
 from store.test_audit import KEY, row, trail
@@ -209,7 +210,7 @@ async def test_a_row_whose_number_is_none_is_named(place: Place, seq: str) -> No
         await made.find(most=10)
     with pytest.raises(AuditTampered, match="its last row has no number"):
         await made.head()
-    assert "whose number is none" in await made.verify(Walk(lambda _: KEY))
+    assert "whose number is none" in await verified(made, Walk(lambda _: KEY))
 
 
 async def test_a_thousand_open_intents_that_nothing_can_settle_hide_no_dead_one(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -230,6 +231,6 @@ async def test_a_thousand_open_intents_that_nothing_can_settle_hide_no_dead_one(
         assert await queue.intend(AuditEntry("secret.create", "ManagedSecret/shop/app", "Secret/shop/app"))
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
-    settled = [each.texts["settles"] async for part in made.rows(1101) for each in part]
+    settled = [each.texts["settles"] async for part in all_rows(made, 1101) for each in part]
     assert settled == [f"{mark}dead", ""]
     assert "has 1100 open intents that are not as an operator writes them" in caplog.text

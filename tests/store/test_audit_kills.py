@@ -23,6 +23,7 @@ from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.audit_tables import log
 from store import audit_writer
+from store.chains import all_rows, verified
 from store.places import Place
 from store.test_audit import row
 
@@ -120,7 +121,7 @@ class Reader:
 
     async def _is_read(self) -> bool:
         try:
-            async for part in self.trail.rows(self.walk.at.seq):
+            async for part in all_rows(self.trail, self.walk.at.seq):
                 assert self.walk.follow(part) is None
                 for each in part:
                     self._note(each.texts)
@@ -178,7 +179,7 @@ async def test_no_kill_loses_an_acknowledged_row_or_leaves_an_effect_without_its
     undone = {event for event, (outcome, _) in reader.settled.items() if outcome == Outcome.FAILURE}
     assert not undone & done, "said to be undone, and done"
     assert {reason for _, reason in reader.settled.values()} >= {"ProcessEnded"}
-    assert await reader.trail.verify(Walk(lambda _: Sensitive(audit_writer.KEY))) == ""
+    assert await verified(reader.trail, Walk(lambda _: Sensitive(audit_writer.KEY))) == ""
     told = Counter(f"{outcome} {reason}".strip() for outcome, reason in reader.settled.values())
     print(f"kills {dict(hits)}, {len(reader.events)} rows, settled {dict(told)}")
 

@@ -18,6 +18,7 @@ from keyturn.model.audit import AuditRow, Head
 from keyturn.model.sensitive import Sensitive
 from keyturn.store import audit_walk
 from keyturn.store.audit import AuditTrail
+from store import chains
 from store.places import Place, sqlite_place
 
 KEY = Sensitive(bytes(range(32)))
@@ -71,7 +72,7 @@ def cpu() -> float:
 async def verified(place: Place, jobs: int, anchor: Head | None = None) -> tuple[str, Walk]:
     walk = Walk(lambda _: KEY, anchor=anchor)
     trail = AuditTrail(place.database(), lambda: ("", None))
-    return await trail.verify(walk, audit_walk.Pace(Sensitive.of(place.url), jobs)), walk
+    return await chains.verified(trail, walk, audit_walk.Pace(Sensitive.of(place.url), jobs)), walk
 
 
 def change(place: Place, *statements: str) -> None:

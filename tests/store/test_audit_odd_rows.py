@@ -8,6 +8,7 @@ import pytest
 from keyturn.decide.hashchain import Walk
 from keyturn.model.audit import Head
 from keyturn.store.audit_reading import LARGEST
+from store.chains import all_rows, verified
 from store.places import Place
 from store.test_audit import KEY, filled, unlocked
 
@@ -80,7 +81,7 @@ async def test_a_row_of_any_shape_is_named(place: Place, what: str) -> None:
     if place.server is None:
         statement = statement.replace("BYTEA", "BLOB")
     await place.execute(statement)
-    assert (await made.verify(Walk(lambda _: KEY))).startswith(told)
+    assert (await verified(made, Walk(lambda _: KEY))).startswith(told)
 
 
 async def test_rows_before_an_odd_one_are_followed_first(place: Place) -> None:
@@ -88,7 +89,7 @@ async def test_rows_before_an_odd_one_are_followed_first(place: Place) -> None:
     await loosened(place)
     await place.execute(set_("actor = NULL"))
     await place.execute(f"UPDATE {LOG} SET actor = 'forged' WHERE seq = 6")
-    assert (await made.verify(Walk(lambda _: KEY))).startswith("row 6: its columns")
+    assert (await verified(made, Walk(lambda _: KEY))).startswith("row 6: its columns")
 
 
 LARGE = 100 << 20
@@ -102,7 +103,7 @@ async def test_a_row_of_any_size_is_named_and_not_read(place: Place, column: str
     await place.execute(set_(f"{column} = {long[column][place.server is not None].format(LARGE // 2)}"))
     tracemalloc.start()
     try:
-        told = await made.verify(Walk(lambda _: KEY))
+        told = await verified(made, Walk(lambda _: KEY))
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -117,10 +118,10 @@ async def test_many_large_rows_are_read_in_parts_that_fit(place: Place) -> None:
     await loosened(place)
     padding = ("hex(zeroblob({}))", "repeat('00', {})")[place.server is not None].format(LARGEST // 5)
     await place.execute(f"UPDATE {LOG} SET reason = {padding} WHERE seq > 3")
-    parts: list[Sequence[int]] = [[each.seq for each in part] async for part in made.rows()]
+    parts: list[Sequence[int]] = [[each.seq for each in part] async for part in all_rows(made)]
     assert [seq for part in parts for seq in part] == list(range(1, ROWS + 1))
     assert max(map(len, parts)) <= 5
-    assert (await made.verify(Walk(lambda _: KEY))).startswith("row 4: its columns")
+    assert (await verified(made, Walk(lambda _: KEY))).startswith("row 4: its columns")
 
 
 async def test_a_trail_that_is_not_there_is_no_row_s_fault(place: Place) -> None:
@@ -130,4 +131,4 @@ async def test_a_trail_that_is_not_there_is_no_row_s_fault(place: Place) -> None
     await unlocked(place)
     await place.execute(f"DROP TABLE {LOG}")
     with pytest.raises(ProviderError):
-        await made.verify(Walk(lambda _: KEY, anchor=Head(3, bytes(32))))
+        await verified(made, Walk(lambda _: KEY, anchor=Head(3, bytes(32))))

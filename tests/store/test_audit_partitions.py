@@ -9,6 +9,7 @@ from keyturn.model.errors import ProviderError
 from keyturn.store.audit_partitions import Partition, cut, partitions
 from keyturn.store.schema import EMPTY, migrate
 from postgres import Postgres
+from store.chains import verified
 from store.places import Place, postgres_place
 from store.test_audit import KEY, filled, nth, row, trail
 
@@ -30,7 +31,7 @@ async def test_rows_and_rights_survive_the_way_into_partitions_and_back(server_p
     await place.migrate("0003")
     made = await filled(place, 20)
     await place.migrate("0004")
-    assert await made.verify(Walk(lambda _: KEY)) == ""
+    assert await verified(made, Walk(lambda _: KEY)) == ""
     await made.append([row("after")])  # as the run-time user, whom nobody granted anything anew
     assert (await made.head()).seq == 21
     user = Place(place.url, place.url)
@@ -49,7 +50,7 @@ async def test_a_trail_in_many_partitions_is_one(server_place: Place) -> None:
         found = await cut_at(place)
         await made.append([row(f"n{number}"), row(f"m{number}", settles=f"n{number}", outcome="success")])
     assert [(each.begin, each.end) for each in found] == [(None, 21), (21, 23), (23, 25), (25, None)]
-    assert await made.verify(Walk(lambda _: KEY)) == ""
+    assert await verified(made, Walk(lambda _: KEY)) == ""
     await made.append([nth(3), row("n0")])  # which are there already, each in another partition
     assert (await made.head()).seq == 26
     assert await place.migrate() == ("0004", "0004")
@@ -98,7 +99,7 @@ async def test_no_partition_is_a_way_around_the_trail(server_place: Place) -> No
                 await place.execute(statement.format(each.name, each.name))
         assert await user.execute(f"SELECT count(*) FROM {each.name}"), "a backup reads each"
     await user.close()
-    assert await made.verify(Walk(lambda _: KEY)) == ""
+    assert await verified(made, Walk(lambda _: KEY)) == ""
 
 
 async def test_a_dump_of_it_is_whole_again_in_another_database(server_place: Place) -> None:
@@ -115,7 +116,7 @@ async def test_a_dump_of_it_is_whole_again_in_another_database(server_place: Pla
         place.server.execute(f"GRANT SELECT ON secret_access_log, audit_segments TO {other.user}", other.name)
         restored = Place(other.user_url, other.owner_url)
         assert (await trail(restored).head()) == await made.head()
-        assert await trail(restored).verify(Walk(lambda _: KEY)) == ""
+        assert await verified(trail(restored), Walk(lambda _: KEY)) == ""
         await restored.close()
     finally:
         place.server.execute(f"DROP OWNED BY {other.user}", other.name)

@@ -20,6 +20,7 @@ from keyturn.store.audit_prune import PruneRefused, Wish
 from keyturn.store.audit_segments import RowsElsewhere, segments_of
 from keyturn.store.proof import prove
 from store.audit_pruner import KEY, SIGNING, STEPS, pruning
+from store.chains import all_rows
 from store.checkpointed import book
 from store.places import Place
 from store.test_audit import AT, row, trail, unlocked
@@ -74,7 +75,7 @@ async def test_what_was_moved_is_followed_as_one_chain_with_the_rest(place: Plac
     assert [(each.first, each.last, each.count) for each in done] == [(1, 5, 5), (6, 10, 5)]
     assert names(folder) == [each.name for each in done]
     assert await segments_of(place.database()) == done
-    rows = [each.seq for part in [one async for one in made.rows(10)] for each in part]
+    rows = [each.seq for part in [one async for one in all_rows(made, 10)] for each in part]
     assert rows == list(range(11, head.seq + 3)), "those that stay, and one for each segment"
     assert (await place.execute("SELECT min(seq) FROM secret_access_log"))[0][0] == 11
     assert await found(place) == await found(place, folder) == await found(place, folder, anchor=head) == ""
@@ -124,7 +125,7 @@ async def test_the_newest_rows_stay_and_those_that_somebody_needs(place: Place, 
 
 async def test_an_end_in_a_segment_is_held_and_another_is_not(place: Place, folder: Path) -> None:
     made = await grown(place)
-    ends = {each.seq: Head(each.seq, each.hash) for part in [one async for one in made.rows()] for each in part}
+    ends = {each.seq: Head(each.seq, each.hash) for part in [one async for one in all_rows(made)] for each in part}
     await moved(place, place.owner_url, folder, Wish(10))
     assert not await made.holds(ends[3]), "nobody says whose the segments are"
     made = made.signed_by([SIGNING.verifier])
@@ -148,7 +149,7 @@ async def test_a_prune_that_is_killed_at_any_step_loses_nothing_and_goes_on(plac
         code = await in_process(place, folder, step, times)
         assert code == -9
         assert await found(place) == ""
-        kept = {each.seq for part in [one async for one in made.rows((await shelved(place)).seq)] for each in part}
+        kept = {each.seq for part in [one async for one in all_rows(made, (await shelved(place)).seq)] for each in part}
         assert set(range((await shelved(place)).seq + 1, head.seq + 1)) <= kept, "what is in no segment is in the database"
     assert await in_process(place, folder, "", 1) == 0
     assert [(each.first, each.last) for each in await segments_of(place.database())] == [(1, 5), (6, 10), (11, 15)]

@@ -10,6 +10,7 @@ from keyturn.model.errors import Unavailable
 from keyturn.store.audit import AuditTrail
 from keyturn.store.failures import DatabaseRefused
 from postgres import Postgres
+from store.chains import verified
 from store.places import Place
 from store.test_audit import AT, KEY, filled, row, walk
 
@@ -61,7 +62,7 @@ async def test_a_full_disk_is_told_with_the_remedy_and_what_is_there_stays_whole
     assert await trail.known(["more-0"]) == frozenset()
     pages = 1_000_000
     await trail.append([row(f"more-{n}") for n in range(500)], term)
-    assert await trail.verify(walk()) == ""
+    assert await verified(trail, walk()) == ""
 
 
 def test_a_full_disk_of_a_server_is_told_alike(postgres: Postgres) -> None:

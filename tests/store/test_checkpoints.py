@@ -14,6 +14,7 @@ from keyturn.model.note import NoteRefused, UnknownSigner
 from keyturn.model.sensitive import Sensitive
 from keyturn.store.audit import AuditTrail
 from keyturn.store.checkpoints import rows_of
+from store.chains import all_rows
 from store.checkpointed import book, signer, told
 from store.places import Place
 from store.test_audit import AT, KEY, forger, row, trail
@@ -45,7 +46,7 @@ async def unlocked(place: Place, *tables: str) -> None:
 async def made_anew(place: Place, *, since: int, key: str = "") -> AuditTrail:
     """As somebody with the database and our code: the rows from there on say something else, and every hash fits."""
     made = forger(place)
-    texts = [each async for part in made.rows() for each in part]
+    texts = [each async for part in all_rows(made) for each in part]
     await unlocked(place)
     await place.execute(f"DELETE FROM secret_access_log WHERE seq >= {since}")
     if key:

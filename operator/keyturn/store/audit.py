@@ -1,6 +1,6 @@
 """The audit trail in a database: added to under the writers' one lock, in one chain, and read back as it lies."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Column, ColumnElement, literal_column, select, text
 
 from keyturn.decide.auditrow import row_of
-from keyturn.decide.hashchain import START, Seal, Walk
+from keyturn.decide.hashchain import START, Seal
 from keyturn.model.audit import AuditRow, Chained, Head, Question, Term
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.note import VerifierKey
@@ -18,10 +18,9 @@ from keyturn.store.audit_append import Scribe, SealKey, add_to_file, add_to_serv
 from keyturn.store.audit_find import all_of, is_there, matching
 from keyturn.store.audit_losses import excused, losses
 from keyturn.store.audit_question import wanted
-from keyturn.store.audit_reading import PART, SEQ, parts
+from keyturn.store.audit_reading import PART, SEQ
 from keyturn.store.audit_segments import shelved
 from keyturn.store.audit_tables import log
-from keyturn.store.audit_walk import ALONE, Pace, followed
 from keyturn.store.cipher import Purpose
 from keyturn.store.connection import AsyncConnection
 from keyturn.store.engine import Database
@@ -171,11 +170,6 @@ class AuditTrail:
         """Rows by which somebody accepted a loss, who had a master key. Raises `AuditTampered` and `ProviderError`."""
         return [row async for _, row in losses(self._database, self._seal)]
 
-    async def rows(self, after: int = 0) -> AsyncIterator[Sequence[Chained]]:
-        """All rows behind this number in their order, in parts. Raises `NotOurs` at one that is none of ours, and `ProviderError`."""
-        async for part in parts(self._database, after):
-            yield part
-
     async def find(self, *where: ColumnElement[bool], most: int, newest: bool = False) -> Sequence[Chained]:
         """Rows that all of this holds for, in their order: the oldest of them, or the ``newest``.
 
@@ -204,10 +198,6 @@ class AuditTrail:
         """Waits for whoever writes at this moment. A server carries a COMMIT out although nobody waits for its answer any more."""
         async with self._database.writing():
             pass
-
-    async def verify(self, walk: Walk, pace: Pace = ALONE) -> str:
-        """Follows the whole chain; what is wrong with its first bad row, '' where all is as it was written."""
-        return str(await followed(self._database, walk, pace) or "")
 
     async def asked(self, question: Question, limit: int) -> Sequence[Chained]:
         """The newest rows that it asks for. Raises as `find`."""
