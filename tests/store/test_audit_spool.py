@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from effort import SEED
+from keyturn.decide.auditrow import row_of
 from keyturn.model.audit import AuditRow, Outcome
 from keyturn.model.errors import AuditUnavailable
 from keyturn.model.keys import MasterKeys
 from keyturn.store.audit_spool import AuditSpool
-from store.places import ITERATIONS
-from store.test_audit import row
+from store.places import ITERATIONS, Place
+from store.test_audit import row, trail
 
 OPENED: list[AuditSpool] = []
 WORDS = secrets.token_urlsafe(48)
@@ -193,3 +194,15 @@ async def test_a_kill_while_it_is_written_loses_nothing_that_was_acknowledged(tm
     found = [each.event for each in await left(tmp_path)]
     assert found[: len(acknowledged)] == acknowledged
     assert len(acknowledged) >= 200
+
+
+async def test_a_row_of_more_names_than_fit_is_known_when_it_comes_again_from_the_spool(place: Place, tmp_path: Path) -> None:
+    """As where the answer to its commit was lost: what it says is compared with what stands there."""
+    names = tuple(f"n{number:03}" for number in range(300))
+    big, file, made = row("big", keys=names, details=dict.fromkeys(names, "told")), spool(tmp_path), trail(place)
+    await file.append([big])
+    end = await made.append([big])
+    assert await made.append(await file.first(1)) == end
+    [found] = await made.find(most=1)
+    kept = row_of(found.texts)
+    assert (len(kept.keys), len(kept.details), kept.details["keys"]) == (256, 256, "300")

@@ -35,10 +35,14 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def texts_of(row: AuditRow) -> Texts:
-    """Its columns: bounded, and without what a database refuses. Signs that they may not hold are spelled out."""
+    """Its columns: bounded, and without what a database refuses. Signs that they may not hold are spelled out.
+
+    The row that `row_of` makes of them has the same columns: it may come again from a spool, and is known by them.
+    """
+    has_more = len(row.keys) > MOST_NAMES
     keys = [_text(key) for key in row.keys[:MOST_NAMES]]
-    details = {_text(name): _text(text) for name, text in list(row.details.items())[:MOST_NAMES]}
-    if len(row.keys) > MOST_NAMES:
+    details = {_text(name): _text(text) for name, text in list(row.details.items())[: MOST_NAMES - has_more]}
+    if has_more:
         details["keys"] = str(len(row.keys))
     texts = {name: _text(getattr(row, name)) for name in NAMES}
     return texts | {"at": moment(row.at), "keys": _encode(keys), "details": _encode(details)}
