@@ -8,10 +8,10 @@ from functools import wraps
 
 import pytest
 
-from keyturn.flow.checkpoints import Checkpoints
+from keyturn.flow.checkpoints import TURN_S, Checkpoints
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered, Checkpoint, Signed
-from keyturn.model.errors import Busy, Forbidden, KeyturnError
+from keyturn.model.errors import Busy, Forbidden, KeyturnError, Unavailable
 from keyturn.model.note import NoteRefused
 from keyturn.testing.clock import FakeClock, play
 
@@ -29,8 +29,15 @@ class Memory:
     missing: Head | None = None
     problem: KeyturnError | None = None
     vkey: str = "vkey"
+    is_frozen: bool = False
+    renewed: int = 0
+
+    async def renew(self) -> None:
+        self.renewed += 1
 
     async def write(self, now: datetime) -> Signed | None:
+        if self.is_frozen:
+            await asyncio.Event().wait()
         if self.problem:
             raise self.problem
         if not self.rows:
@@ -43,6 +50,8 @@ class Memory:
         return self.rows, any(after < row <= self.rows for row in self.pressing)
 
     async def lost(self, note: str) -> Sequence[Signed]:
+        if self.is_frozen:
+            await asyncio.Event().wait()
         if note and not note.isdigit():
             raise NoteRefused("it is no signed note")
         return [signed(self.missing.seq)] if self.missing else []
@@ -206,3 +215,25 @@ async def test_a_note_that_is_not_ours_stops_nothing_and_an_api_server_without_a
     desk.cluster.problem = Busy("no answer", status=503)
     with pytest.raises(Busy):
         await desk.made.look()
+
+
+@played
+async def test_a_question_for_lost_ends_that_nobody_answers_is_given_up(desk: Desk) -> None:
+    desk.book.is_frozen = True
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await desk.made.look()
+    assert desk.book.renewed == 1, "the next one goes over another connection"
+    desk.book.is_frozen = False
+    assert await desk.made.look() == ()
+
+
+@played
+async def test_a_signature_that_nobody_writes_is_told_and_tried_again(desk: Desk) -> None:
+    await desk.made.look()
+    desk.book.is_frozen = True
+    await desk.turn(5, timedelta(seconds=TURN_S + 60))
+    assert "no answer in time" in desk.made.problem
+    assert desk.book.renewed
+    desk.book.is_frozen = False
+    await desk.turn(6, timedelta(seconds=TURN_S + 60))
+    assert (desk.book.written, desk.made.problem) == ([6], "")

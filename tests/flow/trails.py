@@ -42,6 +42,9 @@ class Trail:
     async def holds(self, anchor: Head, writer: str = "") -> bool:
         return anchor.seq <= len(self.rows)
 
+    async def renew(self) -> None:
+        """It has no connections."""
+
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         if self.down:
             raise self.down

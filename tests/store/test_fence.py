@@ -11,7 +11,7 @@ from keyturn.model.errors import Fenced, Unavailable
 from keyturn.store import fence
 from keyturn.store.audit import AuditTrail
 from store.places import Place
-from store.test_audit import AT, row, trail
+from store.test_audit import AT, KEY, row, trail
 
 OFFICE = "keyturn-system/keyturn"
 
@@ -82,3 +82,38 @@ async def test_a_server_that_stands_still_is_away_after_a_while(place: Place, mo
     monkeypatch.setattr(audit_patience, "ANSWER_S", 30.0)
     assert set(await made.known(["before", "meanwhile"])) <= {"before", "meanwhile"}
     await made.append([row("after")])
+
+
+@pytest.mark.parametrize("empty_place", ["postgresql"], indirect=True)
+async def test_of_connections_that_lead_to_nobody_one_alone_is_waited_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a failover behind one address: the former server's kernel, or a balancer, still takes what is sent."""
+    assert place.own
+    is_silent, pipes = asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        is_old = not is_silent.is_set()
+        while data := await source.read(65_536):
+            if not (is_old and is_silent.is_set()):
+                sink.write(data)
+        sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", place.own.port if place.own else 0)
+        pipes.extend(asyncio.create_task(pipe(*ends)) for ends in ((reader, far_writer), (far_reader, writer)))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as between:
+        url = place.url.replace(f":{place.own.port}/", f":{between.sockets[0].getsockname()[1]}/")
+
+        async def opened() -> AuditTrail:
+            return AuditTrail(place.database(url), lambda: ("k1", KEY), lambda _: KEY)
+
+        made = await in_time(opened)()
+        await asyncio.gather(*(made.head() for _ in range(4)))
+        monkeypatch.setattr(audit_patience, "ANSWER_S", 1.0)
+        is_silent.set()
+        with pytest.raises(Unavailable, match="no answer in time"):
+            await made.append([row("lost")])
+        monkeypatch.setattr(audit_patience, "ANSWER_S", 30.0)
+        assert await asyncio.wait_for(made.append([row("after")]), 5)
+        await place.close()
+    await asyncio.wait(pipes)

@@ -144,7 +144,7 @@ class AuditQueue:
         try:
             await asyncio.wait_for(self._flush(), LEAVE_S)
         except (KeyturnError, TimeoutError) as error:
-            why = str(error) or why
+            why = str(error) or why or "it gave no answer in time"
         self._refuse(AuditUnavailable(CLOSED))
         if left := len(self._line.rows):
             log.error("%d rows of the audit trail were not written: %s", left, why, extra={"rows": left})

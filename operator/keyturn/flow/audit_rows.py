@@ -30,6 +30,9 @@ class AuditRows(Protocol):
         behind it.
         """
 
+    async def renew(self) -> None:
+        """Asks over new connections from now on: those that stand may lead to nobody."""
+
 
 class Terms(Protocol):
     """Where such a trail says who acts alone."""

@@ -6,12 +6,13 @@ the trail has to hold what these say.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from keyturn.flow.audit_patience import answered
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered, Signed
 from keyturn.model.errors import Forbidden, KeyturnError
@@ -27,6 +28,10 @@ PRESS_S: Final = 40.0
 FIRST_S: Final = 1.0
 EVENT_S: Final = 3600.0
 LEAVE_S: Final = 5.0
+OPEN_S: Final = 60.0
+"""The key may have to be asked for at the API server."""
+TURN_S: Final = 300.0
+"""Millions of rows may have come since the last checkpoint, and each is looked at before it is signed."""
 
 SIGNED, TAMPERED = "AuditSigned", "AuditTampered"
 
@@ -56,6 +61,9 @@ class Book(Protocol):
     def is_newer(self, note: str, signed: Signed) -> bool:
         """Whether this note is signed by us, and later than that one."""
 
+    async def renew(self) -> None:
+        """Asks over new connections from now on: those that stand may lead to nobody."""
+
 
 class Outside(Protocol):
     """Where checkpoints are kept beside the database. Raises a `ClusterError`."""
@@ -77,7 +85,7 @@ class Checkpoints:
     ``open`` gives the book with its key, ``is_leading`` says whether it is ours to write in.
     """
 
-    open: Callable[[], Awaitable[Book]]
+    open: Callable[[], Coroutine[Any, Any, Book]]
     outside: Outside
     clock: Clock
     monotonic: Callable[[], float]
@@ -98,14 +106,14 @@ class Checkpoints:
 
     async def look(self) -> Sequence[Head]:
         """Ends that were signed, and that the trail lacks. Raises a `KeyturnError` without an answer, or without the key."""
-        terms, book = self._terms, await self.open()
+        terms, book = self._terms, await answered(self.open(), OPEN_S)
         note = await self._kept()
         try:
-            lost = await book.lost(note)
+            lost = await answered(book.lost(note), renew=book.renew)
         except NoteRefused as refused:
             # Whoever may edit ConfigMaps must not be able to stop the operator by one.
             log.warning("the checkpoint in the cluster is not taken for ours, and says nothing: %s", refused)
-            lost = await book.lost("")
+            lost = await answered(book.lost(""), renew=book.renew)
         if lost:
             return list(dict.fromkeys(each.checkpoint.head for each in lost))
         if terms != self._terms:
@@ -149,14 +157,17 @@ class Checkpoints:
 
     async def _turn(self, book: Book) -> None:
         try:
-            if await self._is_wanted(book):
-                await self._sign(book)
-            if self.signed is not None and not self._is_outside:
-                await self._publish(book, self.signed)
+            await answered(self._step(book), TURN_S, renew=book.renew)
         except KeyturnError as error:
             self._fail(error)
         else:
             self.problem = ""
+
+    async def _step(self, book: Book) -> None:
+        if await self._is_wanted(book):
+            await self._sign(book)
+        if self.signed is not None and not self._is_outside:
+            await self._publish(book, self.signed)
 
     async def _is_wanted(self, book: Book) -> bool:
         self._looked_to, is_pressing = await book.presses(self._looked_to)

@@ -141,6 +141,10 @@ class AuditTrail:
         async with self._database.reading() as connection:
             return await _head(connection)
 
+    async def renew(self) -> None:
+        """Asks over new connections from now on."""
+        await self._database.renew()
+
     def signed_by(self, keys: Sequence[VerifierKey]) -> "AuditTrail":
         """The same, where segments that one of these keys signed are ours."""
 

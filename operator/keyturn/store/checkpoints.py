@@ -196,6 +196,10 @@ class CheckpointBook:
             return found.origin == made.origin and found.at > made.at
         return False
 
+    async def renew(self) -> None:
+        """Asks over new connections from now on."""
+        await self._database.renew()
+
     def _check(self, note: str) -> str:
         return check(note, self._known)
 

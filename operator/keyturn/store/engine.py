@@ -117,6 +117,11 @@ class Database:
                 raise
             return done
 
+    async def renew(self) -> None:
+        """Gives whoever comes next a new connection to a server: those that stand may lead to nobody, and each would be waited for."""
+        if not self.is_sqlite:
+            await greenlet_spawn(self.engine.dispose)
+
     async def close(self) -> None:
         """Ends all connections; may be called twice."""
         await greenlet_spawn(self.engine.dispose)
