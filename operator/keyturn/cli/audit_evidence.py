@@ -29,10 +29,13 @@ def known_keys(given: Sequence[str]) -> Sequence[VerifierKey]:
     found: list[VerifierKey] = []
     for each in given:
         path = Path(each)
-        if "\n" not in each and path.is_file():
-            found += verifiers(Sensitive(path.read_bytes()), f"--key {path.name}")
-        else:
-            found += _spelled(each)
+        is_file = "\n" not in each and path.is_file()
+        told = list(verifiers(Sensitive(path.read_bytes()), f"--key {path.name}")) if is_file else _spelled(each)
+        if not told:
+            # Taken for no key at all, it would be a check that was asked for and that nobody made.
+            where = f"the file {path.name} that --key names" if is_file else "what --key was given"
+            raise KeyMalformed(f"{where} is empty: no signature would be checked; it must have a public key in it; to get it: {ASK}")
+        found += told
     return found or take_audit_keys().public
 
 

@@ -17,7 +17,8 @@ from keyturn.decide.hashchain import Walk
 from keyturn.decide.printable import printed
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered
-from keyturn.model.keys import SECRET_KEY, SECRET_KEYS_FILE
+from keyturn.model.errors import KeyturnError
+from keyturn.model.keys import AUDIT_SIGNING_KEY, SECRET_KEY, SECRET_KEYS_FILE
 from keyturn.model.note import VerifierKey
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _BARE: str = "by a command without the master keys, or by somebody who has the database"
 _NAMED: int = 5
+
+
+class NothingSigned(KeyturnError):
+    """A key was given, and nothing of the trail is signed by it: whoever asks with a key is not to take that for a proof."""
 
 
 @click.command()
@@ -66,8 +71,8 @@ def verify(
     told, problem = asyncio.run(_verify(anchor, keys, kept, jobs, folder))
     for line in told:
         click.echo(printed(line))
-    if problem:
-        raise AuditTampered(printed(problem))
+    if problem is not None:
+        raise problem
 
 
 @click.command()
@@ -84,7 +89,7 @@ def key() -> None:
 
 async def _verify(
     anchor: Head | None, keys: Sequence[str], kept: Sequence[Path], jobs: int, folder: Path | None
-) -> tuple[Sequence[str], str]:
+) -> tuple[Sequence[str], KeyturnError | None]:
     from keyturn.store.audit import seal_key
     from keyturn.store.audit_walk import Pace
     from keyturn.store.proof import prove
@@ -101,12 +106,36 @@ async def _verify(
         unsettled = len(await trail.unsettled())
     told = list(_told(walk, unsettled, has_keys=holder is not None))
     moved = told_of_segments(proof.shelf, is_signed=bool(known or brought), is_followed=folder is not None)
-    return [*told[:1], *moved, *(_signed(proof, known, brought) if walk.at.seq else ()), *told[1:]], _put_in(proof.strangers)
+    signed = _signed(proof, known, brought) if walk.at.seq else ()
+    return [*told[:1], *moved, *signed, *told[1:]], _problem(proof, known or brought)
+
+
+def _problem(proof: "Proof", keys: Sequence[VerifierKey]) -> KeyturnError | None:
+    """Why it fails, where all rows hang together."""
+    unsigned = _unsigned(proof, keys) if keys and not proof.walk.signed_to else ""
+    if proof.strangers:
+        return AuditTampered(printed("; ".join(each for each in (_put_in(proof.strangers), unsigned) if each)))
+    return NothingSigned(printed(unsigned)) if unsigned else None
+
+
+def _unsigned(proof: "Proof", keys: Sequence[VerifierKey]) -> str:
+    none, held = (
+        f"no row in the database is signed by {', '.join(map(str, keys))}",
+        "hold the trail against one that was kept elsewhere (--checkpoint)",
+    )
+    if names := ", ".join(proof.series.unknown):
+        return (
+            f"{none}: the checkpoints in the database are by {names}; if that is a key of yours, give it with --key; else somebody"
+            f" made them anew, or this is another database: {held}"
+        )
+    return (
+        f"{none}: the database has no checkpoint by it. An operator writes one as it begins to work: if one ever did with this database,"
+        f" they were taken away, or it is another: {held}. If none did yet, there is nothing to check by a key: leave out --key and"
+        f" {AUDIT_SIGNING_KEY}"
+    )
 
 
 def _put_in(strangers: "Sequence[Break]") -> str:
-    if not strangers:
-        return ""
     more = f", and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
     return (
         f"somebody put {len(strangers)} rows into the tables of checkpoints or segments, which say nothing; all else is as told above:"
@@ -116,9 +145,9 @@ def _put_in(strangers: "Sequence[Break]") -> str:
 
 
 def _signed(proof: "Proof", known: Sequence[VerifierKey], brought: Sequence[VerifierKey]) -> Iterator[str]:
-    if known or brought:
+    if proof.walk.signed_to:
         yield f"signed to row {proof.walk.signed_to}, by {', '.join(str(key) for key in known or brought)}"
-    else:
+    elif not (known or brought):
         yield f"signatures were not checked: give the public key with --key; {ASK}"
     if brought and not known:
         yield CAME_ALONG
