@@ -92,6 +92,15 @@ async def test_the_config_map_serves_as_a_checkpoint_and_says_what_its_key_is_wo
     assert (code, "row 13: is missing, with all up to row 15 that head.json was signed of" in told) == (1, True), told
 
 
+@pytest.mark.parametrize("more", ["\n", "\n\n \r\n", ""])
+async def test_ends_of_lines_behind_a_checkpoint_that_was_kept_do_not_matter(place: Place, tmp_path: Path, more: str) -> None:
+    _, signed = await filled(place)
+    file = tmp_path / "kept"
+    file.write_bytes(f"{signed[-1].note.rstrip()}{more}".encode())
+    code, told = await keyturn(place, "verify", "--key", VKEY, "--checkpoint", str(file))
+    assert (code, "signed to row 15" in told) == (0, True), told
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"data": {"note": "x", "vkey": "x"}}', "text\n\n— x AAAA\n"])
 async def test_what_is_no_checkpoint_is_refused(place: Place, tmp_path: Path, content: str) -> None:
     await filled(place, 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,3 +106,12 @@ async def test_a_checkpoint_in_yaml_or_by_another_key_is_refused_with_what_helps
     (tmp_path / "cm.yaml").write_text("apiVersion: v1\ndata:\n  note: x\nkind: ConfigMap\n")
     code, told = await verify(place, path, "--key", VKEY, "--checkpoint", tmp_path / "cm.yaml")
     assert (code, "cm.yaml is YAML; get the ConfigMap in JSON" in told) == (1, True), told
+
+
+async def test_what_can_be_read_only_once_is_no_file(place: Place, tmp_path: Path) -> None:
+    path, _ = await exported(place, tmp_path)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    code, told = await verify(place, pipe)
+    assert (code, "pipe is no regular file" in told, "Success" in told) == (1, True, False), told
+    (tmp_path / "link").symlink_to(path)
+    assert (await verify(place, tmp_path / "link"))[0] == 0

@@ -1,7 +1,9 @@
 """The command line. Each command's code is imported when it is called, so that ``keyturn --help`` is quick."""
 
 import importlib
+import os
 import sys
+from traceback import walk_tb
 
 import click
 
@@ -54,8 +56,25 @@ def main() -> None:
     try:
         cli()
     except KeyturnError as error:
+        _drop_output()
         click.echo(f"keyturn: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        # Of what a command does itself nothing is hidden: that would be a mistake of ours.
+        if not any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__)):
+            raise
+        _drop_output()
+        click.echo(f"keyturn: standard output cannot be written: {os.strerror(error.errno or 0)}", err=True)
+        sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Lets go of what standard output does not take: the end of the process would try again, and complain."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 __all__ = ["cli", "main"]

@@ -1,6 +1,7 @@
 """``keyturn audit``: the trail in the database that DATABASE_URL names, followed row by row, or asked for what somebody did."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from keyturn.cli.needs import need
 from keyturn.cli.trail import fact
 from keyturn.model.audit import ACCEPTED, AuditEntry, AuditRow, Head
 from keyturn.model.checkpoint import AuditTampered
+from keyturn.model.errors import KeyturnError
 from keyturn.model.keys import AUDIT_SIGNING_KEY, AUDIT_SIGNING_KEY_PREVIOUS, SECRET_KEY, SECRET_KEYS_FILE, KeysRefused
 
 if TYPE_CHECKING:
@@ -23,9 +25,15 @@ if TYPE_CHECKING:
     from keyturn.store.audit import AuditTrail
 
 
+class NoOutput(KeyturnError):
+    """There is nowhere to tell anything."""
+
+
 @click.group()
 def audit() -> None:
     """Follow the audit trail, or ask it who did what."""
+    if sys.stdout is None:
+        raise NoOutput("standard output is closed, and what this command tells would be lost: send it to a file, or to /dev/null")
 
 
 audit.add_command(verify)

@@ -13,6 +13,7 @@ import click
 
 from keyturn.cli.kept_keys import has_keys, master_keys
 from keyturn.cli.needs import NoDatabase
+from keyturn.decide.auditrow import LONGEST
 from keyturn.decide.printable import printed
 from keyturn.model.audit import Head
 from keyturn.model.durations import seconds
@@ -48,7 +49,8 @@ class Span(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
             found = span(str(value))
-        except ValueError:
+            datetime.now(UTC) - timedelta(seconds=found or 0)
+        except (ValueError, OverflowError):
             found = None
         if not found:
             self.fail("is no time that rows could be kept; write it as 90d, or as a Go duration such as 2160h", param, ctx)
@@ -77,9 +79,23 @@ class Time(click.ParamType[datetime]):
             if (ago := span(str(value))) is not None:
                 return datetime.now(UTC) - timedelta(seconds=ago)
             found = datetime.fromisoformat(str(value))
-        except ValueError:
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # in UTC it may lie before the first year, or behind the last
             self.fail("is no time; write it as 2026-11-30, 2026-11-30T12:00:00Z, or 2h for two hours ago, 2d for two days", param, ctx)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Text(click.ParamType[str]):
+    """What a text of a row is, or has in it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if len(text) > LONGEST:
+            self.fail(f"has {len(text)} characters, and no text of a row more than {LONGEST}", param, ctx)
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            self.fail("has bytes that are no text in the encoding of this shell; give it in UTF-8, with LC_ALL=C.UTF-8", param, ctx)
+        return text
 
 
 def in_order(since: datetime | None, until: datetime | None) -> None:

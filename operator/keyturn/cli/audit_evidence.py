@@ -66,7 +66,8 @@ def kept_notes(kept: Sequence[Path]) -> tuple[Mapping[str, str], Sequence[Verifi
             raise NoAuditKey(
                 f"{path.name} is YAML; get the ConfigMap in JSON: kubectl get -o json, or its note alone as docs/audit.md says"
             )
-        notes[path.name] = text
+        # Lines' ends that an editor or a shell put behind it are no part of what was signed.
+        notes[path.name] = f"{text.rstrip()}\n"
     return notes, brought
 
 

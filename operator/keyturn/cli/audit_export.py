@@ -43,6 +43,9 @@ def export(*, path: Path, first: int, last: int | None, since: datetime | None, 
     """
     need("database", "keyturn audit")
     in_order(since, until)
+    if str(path) == ".":  # what an empty word becomes
+        message = "-o is empty; name the file to make, or - for standard output"
+        raise click.UsageError(message)
     if (is_piped := str(path) == "-") and form != "jsonl":
         message = "only lines of JSON go to standard output; name a file for a database"
         raise click.UsageError(message)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from keyturn.cli.audit_door import Time, in_order, opened_trail, told_elsewhere
+from keyturn.cli.audit_door import Text, Time, in_order, opened_trail, told_elsewhere
 from keyturn.cli.needs import need
 from keyturn.decide.auditrow import row_of
 from keyturn.decide.printable import printed
@@ -36,14 +36,16 @@ TOLD: Final = (
 
 
 @click.command()
-@click.option("--object", default="", help="What is done for or to this object: ManagedSecret/shop/app, or shop/app for all kinds.")
-@click.option("--namespace", default="", help="What is done for or to objects of this namespace.")
-@click.option("--actor", default="", help="What this actor does, such as operator/keyturn-0.")
-@click.option("--action", default="", help="This action, such as secret.create.")
-@click.option("--attempt", default="", help="What belongs to one attempt, as a line has it after the #.")
-@click.option("--key", default="", help="What is about this key, by its name in the Secret or at the provider.")
+@click.option(
+    "--object", type=Text(), default="", help="What is done for or to this object: ManagedSecret/shop/app, or shop/app for all kinds."
+)
+@click.option("--namespace", type=Text(), default="", help="What is done for or to objects of this namespace.")
+@click.option("--actor", type=Text(), default="", help="What this actor does, such as operator/keyturn-0.")
+@click.option("--action", type=Text(), default="", help="This action, such as secret.create.")
+@click.option("--attempt", type=Text(), default="", help="What belongs to one attempt, as a line has it after the #.")
+@click.option("--key", type=Text(), default="", help="What is about this key, by its name in the Secret or at the provider.")
 @click.option("--outcome", type=click.Choice([*map(str, Outcome), OPEN]), help="What ended like this, or did not end.")
-@click.option("--reason", default="", help="What ended for this reason, such as AccessDenied.")
+@click.option("--reason", type=Text(), default="", help="What ended for this reason, such as AccessDenied.")
 @click.option("--since", type=Time(), help="Not before this time (UTC), or so long ago, such as 2h or 2d.")
 @click.option("--until", type=Time(), help="Before this time (UTC), or so long ago.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="So many of the newest.")

@@ -169,6 +169,8 @@ def followed_file(path: Path, walk: Walk) -> tuple[Head, Break | None]:
 
     Raises `FileRefused` where there is no audit trail in it.
     """
+    if path.exists() and not path.is_file():
+        raise FileRefused(f"{path} is no regular file, and has to be read more than once: write what it gives to one")
     try:
         with path.open("rb") as file:
             is_sqlite = file.read(len(_MAGIC)) == _MAGIC
