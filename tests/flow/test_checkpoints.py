@@ -69,6 +69,7 @@ class Cluster:
     note: str = ""
     problem: KeyturnError | None = None
     told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     async def read(self) -> str:
         if self.problem:
@@ -80,6 +81,7 @@ class Cluster:
 
     def tell(self, kind: str, reason: str, note: str) -> None:
         self.told.append(reason)
+        self.notes.append(note)
 
 
 @dataclass(slots=True)
@@ -192,10 +194,23 @@ async def test_a_trail_that_is_not_as_it_was_written_is_told_hourly_and_not_sign
     assert desk.cluster.told == ["AuditTampered"]
     await desk.turn(6, timedelta(minutes=59))
     assert (desk.book.written, desk.cluster.told) == ([], ["AuditTampered"] * 2)
-    assert desk.made.problem == "row 3: it was changed"
+    assert desk.made.problem == (told := "AuditTampered: row 3: it was changed; run keyturn audit verify, and leave the database as it is")
+    assert desk.cluster.notes == [told] * 2
     desk.book.problem = None
     await desk.turn(6)
     assert (desk.book.written, desk.made.problem) == ([6], "")
+
+
+def test_the_log_says_by_which_word_the_docs_tell_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    @played
+    async def tampered(desk: Desk) -> None:
+        await desk.made.look()
+        desk.book.problem = AuditTampered("row 3: it was changed")
+        await desk.turn(5)
+
+    tampered()
+    [line] = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert line.startswith("no checkpoint of the audit trail: AuditTampered: row 3: it was changed; run keyturn audit verify")
 
 
 @played

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from keyturn.decide import audit_told
 from keyturn.flow.audit_patience import answered
 from keyturn.model.audit import Head
 from keyturn.model.checkpoint import AuditTampered, Signed
@@ -34,6 +35,7 @@ TURN_S: Final = 300.0
 """Millions of rows may have come since the last checkpoint, and each is looked at before it is signed."""
 
 SIGNED, TAMPERED = "AuditSigned", "AuditTampered"
+REMEDY: Final = "run keyturn audit verify, and leave the database as it is"
 
 
 class Book(Protocol):
@@ -198,10 +200,12 @@ class Checkpoints:
             self.outside.tell("Normal", SIGNED, f"The audit trail is signed to row {head.seq}: {head}")
 
     def _fail(self, error: KeyturnError) -> None:
-        told = str(error)
+        is_tampered, told = isinstance(error, AuditTampered), audit_told.told(error)
+        if is_tampered:
+            told = f"{told}; {REMEDY}"
         if told != self.problem:
             log.error("no checkpoint of the audit trail: %s", told)
-        if isinstance(error, AuditTampered) and self.monotonic() >= self._warned + EVENT_S:
+        if is_tampered and self.monotonic() >= self._warned + EVENT_S:
             self._warned = self.monotonic()
             self.outside.tell("Warning", TAMPERED, told)
         self.problem = told

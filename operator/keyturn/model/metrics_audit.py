@@ -62,10 +62,14 @@ AUDIT_HEAD: Final = Metric(
     (
         Alert(
             "KeyturnAuditHeadFell",
-            "keyturn_audit_head_seq < keyturn_audit_head_seq offset 10m and keyturn_audit_head_seq > 0",
+            # Over all pods, as a restore means a new one; of whoever leads, as another one may know an older end.
+            "max by (namespace, job) (keyturn_audit_head_seq > 0 and keyturn_is_leader == 1) "
+            "< max by (namespace, job) (max_over_time(keyturn_audit_head_seq[1d]))",
             Severity.PAGE,
-            "The audit trail became shorter",
-            "Was an older backup restored, or were rows taken away? keyturn audit verify, with a checkpoint that was kept, tells.",
+            "The audit trail is shorter than it was within a day",
+            "Was an older backup restored, and the loss accepted, or were rows taken away? keyturn audit verify, with a checkpoint that "
+            "was kept, tells. While the operator itself finds rows missing (AuditTruncated) KeyturnAuditDown says so.",
+            "2m",
         ),
         Alert(
             "KeyturnAuditGrows",
@@ -119,15 +123,16 @@ AUDIT_UNSIGNED: Final = Metric(
     (
         Alert(
             "KeyturnAuditUnsigned",
-            "keyturn_audit_unsigned == 1",
+            "keyturn_audit_unsigned == 1 and keyturn_audit_up == 1",
             Severity.PAGE,
             "The end of the audit trail is not signed",
-            "The log says why. AuditTampered: rows are not as they were written; keyturn audit verify names them, and the database is to "
-            "be left as it is. Else the ConfigMap keyturn-audit-head or the database could not be reached.",
+            "Look for 'no checkpoint of the audit trail' in the log, which says why. With AuditTampered rows are not as they were written: "
+            "run keyturn audit verify, and leave the database as it is. Else the ConfigMap keyturn-audit-head or the database could not "
+            "be reached.",
             "5m",
         ),
     ),
-    more="See [checkpoints](audit.md#checkpoints).",
+    more="See [checkpoints](audit.md#checkpoints). While `keyturn_audit_up` is 0 that is what has to be mended first.",
 )
 
 AUDIT_SIGNED: Final = Metric(
@@ -140,7 +145,7 @@ AUDIT_SIGNED: Final = Metric(
             "keyturn_audit_checkpoint_age_seconds > 3 * 3600 and keyturn_is_leader == 1",
             Severity.TICKET,
             "The end of the audit trail was last signed {{ $value }} s ago",
-            "Look for AuditUnsigned and AuditTampered in the log; what came since could be taken away unseen by who holds the keys. "
+            "Look for 'no checkpoint of the audit trail' in the log; what came since could be taken away unseen by who holds the keys. "
             "With --audit-checkpoint-period above 3h raise the figure.",
         ),
     ),
