@@ -40,8 +40,8 @@ class Gated(Trail):
         await self.stop("begin")
         return term
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
-        found = await super().open_intents(beginning, after)
+    async def open_intents(self, beginning: str = "", after: int = 0, upto: int | None = None) -> Mapping[int, AuditRow]:
+        found = await super().open_intents(beginning, after, upto)
         await self.stop("open_intents")
         return found
 
@@ -177,10 +177,10 @@ class Odd(Trail):
 
     is_odd: bool = True
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0, upto: int | None = None) -> Mapping[int, AuditRow]:
         if self.is_odd:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        return await super().open_intents(beginning, after)
+        return await super().open_intents(beginning, after, upto)
 
 
 async def test_what_no_operator_wrote_is_an_outage_and_never_the_end_of_the_process() -> None:

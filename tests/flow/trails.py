@@ -71,9 +71,10 @@ class Trail:
             raise self.down
         return {row.event for row in self.rows} & set(events)
 
-    async def open_intents(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
+    async def open_intents(self, beginning: str = "", after: int = 0, upto: int | None = None) -> Mapping[int, AuditRow]:
         settled = {row.settles for row in self.rows}
-        found = {n: row for n, row in enumerate(self.rows, 1) if n > after and not row.outcome and row.event not in settled}
+        rows = enumerate(self.rows[:upto], 1)
+        found = {n: row for n, row in rows if n > after and not row.outcome and row.event not in settled}
         return dict([(n, row) for n, row in found.items() if row.event.startswith(beginning)][:1000])
 
     @property

@@ -50,8 +50,8 @@ class PatientTrail:
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         return await self._asked(self._trail.begin(office, holder, at))
 
-    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
-        return await self._asked(self._trail.open_intents(beginning, after))
+    async def open_intents(self, beginning: str, after: int, upto: int | None = None) -> Mapping[int, AuditRow]:
+        return await self._asked(self._trail.open_intents(beginning, after, upto))
 
     async def renew(self) -> None:
         await self._trail.renew()

@@ -126,10 +126,12 @@ class AuditQueue:
             try:
                 if self._is_away or self._trail is None:
                     await self._come_back()
-                    continue
-                await self._line.is_wanted.wait()
-                if not self._is_away:
+                elif self._line.is_wanted.is_set():
                     await self._write(self._trail)
+                elif self._own.has_unswept:
+                    await self._own.sweep(self._trail)
+                else:
+                    await self._line.is_wanted.wait()
             except NotLeading as error:
                 if now == self._own.round:  # else it is of a term that was ended in any case
                     self._lose(error)
@@ -172,8 +174,7 @@ class AuditQueue:
         await self._write(trail)
         # One that can only be read is away too.
         head = await trail.append((), self._own.as_of(self.head))
-        # The last to be waited for: nothing may come to lie there after it.
-        await self._replay(trail)
+        await self._replay(trail)  # the last to be waited for: nothing may come to lie there after it
         was_away, self.problem, self._is_outage = bool(self.problem), "", False
         if not self._own.must_begin:
             self.head, self._is_away = head, False
@@ -237,8 +238,7 @@ class AuditQueue:
 
     def _fail(self, error: KeyturnError) -> None:
         self.counts.failures += 1
-        self._is_away, self._is_outage = True, isinstance(error, ProviderError)
-        self._why = audit_told.refusal(error)
+        self._is_away, self._is_outage, self._why = True, isinstance(error, ProviderError), audit_told.refusal(error)
         if self.problem != (problem := audit_told.told(error)):
             what = "so that changes are spooled" if self._spools else "so that nothing is changed"
             log.error("the audit trail takes no entry, %s: %s", what, problem)

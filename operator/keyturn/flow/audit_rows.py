@@ -40,8 +40,11 @@ class Terms(Protocol):
     async def begin(self, office: str, holder: str, at: datetime) -> Term:
         """A new term of this office, by which all before it end."""
 
-    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
-        """Those behind this row that nothing settles and whose id begins so, by their numbers: the oldest of them, none for the end."""
+    async def open_intents(self, beginning: str, after: int, upto: int | None = None) -> Mapping[int, AuditRow]:
+        """Those behind this row that nothing settles and whose id begins so, by their numbers: the oldest of them, none for the end.
+
+        ``upto``: the last row to look at, where that is not the end.
+        """
 
 
 class Trail(AuditRows, Terms, Protocol):

@@ -3,19 +3,23 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from keyturn.decide.auditrow import texts_of
 from keyturn.flow.audit_rows import Trail
 from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome, Term
-from keyturn.model.checkpoint import AuditTruncated
+from keyturn.model.checkpoint import AuditTampered, AuditTruncated
 from keyturn.model.errors import AuditUnavailable, NotLeading
 from keyturn.ports import Clock
 
 log = logging.getLogger("keyturn.audit")
 
+STRETCH: Final = 5000
+"""Rows that are looked at in one go, which a writer may wait for."""
+MOST_STRETCHES: Final = 10_000
+"""They are longer where there would be more of them: numbers may have been left out by whoever has the database."""
 NOT_OURS: Final = "another replica leads, or may do so in a moment"
 
 
@@ -81,6 +85,12 @@ class OwnTerm:
     _anchor: Head | None = None
     _floors: dict[str, int] = field(default_factory=dict)
     _odd: _Odd = field(default_factory=_Odd)
+    _swept: int = 0
+
+    @property
+    def has_unswept(self) -> bool:
+        """Whether there is something to do for `sweep`."""
+        return not self.must_begin and self._term is not None and self._swept < self._term.settled_to
 
     @property
     def is_ours(self) -> bool:
@@ -94,7 +104,7 @@ class OwnTerm:
 
     def expect(self, anchor: str) -> None:
         """It is for us to act from now on, once `begin` was there."""
-        self._anchor, self._term, self.must_begin = Head.parse(anchor), None, True
+        self._anchor, self._term, self.must_begin, self._swept = Head.parse(anchor), None, True, 0
         self.round += 1
 
     def end(self) -> None:
@@ -130,16 +140,11 @@ class OwnTerm:
         """Whoever made an intent and ended before it settled it left nobody who knows. Once `begin` was there nobody makes new ones."""
         if (term := self._term) is None:
             return
-        now, after, odd = self.round, term.settled_to, _Odd()
-        # Some hundred at a time: whoever has the database may have put any number there that nothing can settle.
-        while found := await trail.open_intents(self.actor.office_mark, after):
-            if now != self.round:
-                return
-            if dead := self._closable(found.values(), odd):
-                await trail.append(dead, term)
-            after = max(found)
-        if now == self.round:
-            self.must_begin = False
+        now, odd = self.round, _Odd()
+        await self._close(trail, term, odd, term.settled_to)
+        if now != self.round:
+            return
+        self.must_begin = False
         if odd.count and odd != self._odd:
             log.error(
                 "the audit trail has %d open intents that are not as an operator writes them, and are left as they are; the first is %s;"
@@ -148,6 +153,37 @@ class OwnTerm:
                 ascii(odd.first)[:100],
             )
         self._odd = odd
+
+    async def sweep(self, trail: Trail) -> None:
+        """As `close_dead`, for the next rows of those before which nothing should be open: only the database says so, to which others may
+        write, and rows that settle something may have been lost.
+        """
+        if (term := self._term) is None:
+            return
+        now, upto = self.round, min(self._swept + max(STRETCH, term.settled_to // MOST_STRETCHES), term.settled_to)
+        await self._close(trail, term, _Odd(), self._swept, upto)
+        if now == self.round:
+            self._swept = upto
+
+    async def _close(self, trail: Trail, term: Term, odd: _Odd, after: int, upto: int | None = None) -> None:
+        now = self.round
+        # Some hundred at a time: whoever has the database may have put any number there that nothing can settle.
+        while found := await self._found(trail, after, upto):
+            if now != self.round:
+                return
+            if dead := self._closable(found.values(), odd):
+                await trail.append(dead, term)
+            after = max(found)
+
+    async def _found(self, trail: Trail, after: int, upto: int | None) -> Mapping[int, AuditRow]:
+        try:
+            return await trail.open_intents(self.actor.office_mark, after, upto)
+        except AuditTampered as error:
+            if upto is None:
+                raise
+            # What no term's beginning meets does not end one.
+            log.error("rows %d to %d of the audit trail were not looked at for open intents: %s", after + 1, upto, error)
+            return {}
 
     def _closable(self, found: Iterable[AuditRow], odd: _Odd) -> Sequence[AuditRow]:
         """Settlements of those that were made before us; what nothing can settle is counted."""

@@ -127,7 +127,7 @@ class Question:
 class Term:
     """A time in which one alone acts in an ``office``. The ``epoch`` is the database's count of them.
 
-    ``settled_to``: of the rows up to this one no intent of the office is open.
+    ``settled_to``: of the rows up to this one no intent of the office is open; the database says so, and whoever writes there.
     """
 
     office: str

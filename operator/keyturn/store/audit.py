@@ -181,20 +181,22 @@ class AuditTrail:
         """
         return await all_of(self._database, where, most, newest=newest)
 
-    async def open_intents(self, beginning: str, after: int) -> Mapping[int, AuditRow]:
-        """As `unsettled`, those included that a process which has ended sent off before it did."""
-        await self._writers_done()
-        return await self.unsettled(beginning, after)
+    async def open_intents(self, beginning: str, after: int, upto: int | None = None) -> Mapping[int, AuditRow]:
+        """As `unsettled`, at the end those included that a process which has ended sent off before it did."""
+        if upto is None:
+            await self._writers_done()
+        return await self.unsettled(beginning, after, upto)
 
-    async def unsettled(self, beginning: str = "", after: int = 0) -> Mapping[int, AuditRow]:
-        """Intents behind this row that nothing settles and whose id begins so: the oldest by their numbers, some hundred at most.
+    async def unsettled(self, beginning: str = "", after: int = 0, upto: int | None = None) -> Mapping[int, AuditRow]:
+        """Intents behind this row, and ``upto`` that one, that nothing settles and whose id begins so: the oldest, some hundred at most.
 
         Raises `AuditTampered` at one that is none of ours, and `ProviderError`.
         """
         later = log.alias()
         is_settled = select(later.c.seq).where(later.c.settles == log.c.event).exists()
         ours = log.c.event.startswith(beginning, autoescape=True)
-        async for part in matching(self._database, (log.c.seq > after, log.c.outcome == "", ours, ~is_settled), PART):
+        there = (log.c.seq > after,) if upto is None else (log.c.seq > after, log.c.seq <= upto)
+        async for part in matching(self._database, (*there, log.c.outcome == "", ours, ~is_settled), PART):
             return {found.seq: row_of(found.texts) for found in part}
         return {}
 

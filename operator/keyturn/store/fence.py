@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from keyturn.model.audit import Term
 from keyturn.model.checkpoint import AuditTampered
 from keyturn.model.errors import Fenced
+from keyturn.store.audit_tables import log
 from keyturn.store.connection import AsyncConnection
 from keyturn.store.record_tables import fence
 
@@ -26,13 +27,16 @@ _NOTE: Final = f"UPDATE {fence} SET settled_to = :settled_to WHERE name = :offic
 
 
 async def begin(connection: AsyncConnection, office: str, holder: str, at: datetime) -> Term:
-    """A new term, by which all before it end."""
+    """A new term, by which all before it end. No row is noted as settled that the trail has not: it may have lost its end."""
     mine = fence.c.name == office
     found = (await connection.execute(select(fence.c.epoch, fence.c.settled_to).where(mine))).first()
     epoch, settled_to = _numbers(office, *found) if found else (0, 0)
-    told = {"epoch": epoch + 1, "holder": holder, "since": at}
+    if settled_to:
+        last = await connection.scalar(select(func.max(log.c.seq)))
+        settled_to = min(settled_to, last) if type(last) is int and last > 0 else 0
+    told = {"epoch": epoch + 1, "holder": holder, "since": at, "settled_to": settled_to}
     if found is None:
-        await connection.execute(insert(fence).values(name=office, settled_to=0, **told))
+        await connection.execute(insert(fence).values(name=office, **told))
     else:
         await connection.execute(update(fence).where(mine).values(**told))
     return Term(office, epoch + 1, settled_to)
