@@ -15,6 +15,7 @@ class LogAudit:
     """An `AuditLog` that writes structured log lines; the database takes its place where there is one. Nothing waits, or fails."""
 
     problem: Final = ""
+    is_away: Final = False
     lag: Final = 0
     oldest_s: Final = 0.0
     head: Final = None

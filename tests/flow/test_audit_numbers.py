@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import pytest
 
-from flow.trails import ENTRY, Trail, hurry, queue, until
+from flow.trails import ENTRY, OFFICE, Trail, hurry, queue, until
 from keyturn.audit_log import LogAudit
 from keyturn.flow.audit_queue import AuditQueue
 from keyturn.handlers.audit_numbers import watch_audit
-from keyturn.model.audit import AuditEntry, Outcome
+from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Unavailable
 from keyturn.telemetry import Metrics
 from keyturn.testing.clock import FakeClock
@@ -92,3 +92,62 @@ async def test_the_age_of_the_newest_checkpoint_and_what_is_spooled_are_shown() 
     clock.jump(3600)
     assert number(metrics, "keyturn_audit_checkpoint_age_seconds") == pytest.approx(3600, abs=60)
     assert number(metrics, "keyturn_audit_spool_bytes") == 4096
+
+
+class Slow(Trail):
+    """One that is looked at no sooner than a test wants it."""
+
+    async def holds(self, anchor: Head, writer: str = "") -> bool:
+        await self.gate.wait()
+        return await super().holds(anchor, writer)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_trail_is_up_once_it_was_looked_at_and_its_last_row_is_kept_over_the_terms(*, fails: bool) -> None:
+    trail = Slow()
+    trail.gate.clear()
+    async with queue(trail) as audit:
+        watch_audit(metrics := Metrics(), audit, FakeClock())
+        await asyncio.sleep(0)
+        assert (number(metrics, "keyturn_audit_up"), number(metrics, "keyturn_audit_head_seq")) == (0, 0)
+        trail.gate.set()
+        await until(lambda: number(metrics, "keyturn_audit_up"))
+        await audit.intend(ENTRY)
+        assert number(metrics, "keyturn_audit_head_seq") == 1
+        audit.end_term()
+        assert (number(metrics, "keyturn_audit_up"), number(metrics, "keyturn_audit_head_seq")) == (1, 1)
+        trail.gate.clear()
+        if fails:
+            trail.down = Unavailable("the database gave no answer")
+        audit.begin_term("1:" + "0" * 64)
+        for _ in range(10):
+            await asyncio.sleep(0)
+            assert (number(metrics, "keyturn_audit_up"), number(metrics, "keyturn_audit_head_seq")) == (0, 1)
+        trail.down = None
+        trail.gate.set()
+        await until(lambda: number(metrics, "keyturn_audit_up"))
+        assert number(metrics, "keyturn_audit_head_seq") == len(trail.rows)
+
+
+async def test_the_trail_of_a_replica_that_stands_by_is_up_once_it_was_looked_at() -> None:
+    trail = Trail(rows=[AuditRow.of(ENTRY, "e", FakeClock().now(), "operator/b", "", Outcome.SUCCESS)])
+    trail.gate.clear()
+
+    async def opened() -> Trail:
+        return trail
+
+    audit = AuditQueue(opened, FakeClock(), "operator", "b", OFFICE)
+    watch_audit(metrics := Metrics(), audit, FakeClock())
+    work = asyncio.create_task(audit.run())
+    await asyncio.sleep(0)
+    assert number(metrics, "keyturn_audit_up") == 0
+    trail.gate.set()
+    await until(lambda: number(metrics, "keyturn_audit_up"))
+    assert number(metrics, "keyturn_audit_head_seq") == 1
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_the_trail_in_the_log_is_always_up() -> None:
+    watch_audit(metrics := Metrics(), LogAudit(), FakeClock())
+    assert number(metrics, "keyturn_audit_up") == 1

@@ -50,6 +50,7 @@ class AuditQueue:
     on_fenced: Callable[[], None] = lambda: None
     on_back: Callable[[], None] = lambda: None
     problem: str = ""
+    is_away: bool = True  # until the trail was looked at, at the start and in each term
     look: Look = nothing
     head: Head | None = None  # of the trail, once it is known to hold what its anchor says
     _own: OwnTerm = field(init=False)
@@ -57,7 +58,6 @@ class AuditQueue:
     _line: Line = field(default_factory=Line)
     _intents: dict[str, AuditEntry] = field(default_factory=dict)
     _doubtful: dict[str, AuditEntry] = field(default_factory=dict)
-    _is_away: bool = True
     _is_outage: bool = False
     _why: str = ""  # as `problem`, for whoever is refused
     _spooling: asyncio.Task[None] | None = None
@@ -101,7 +101,7 @@ class AuditQueue:
         was taken of, our office is taken there, and intents of those before us, which nobody will settle, are closed.
         """
         self._own.expect(anchor)
-        self.head, self._is_away = None, True
+        self.head, self.is_away = None, True
         self._line.is_wanted.set()
 
     def end_term(self) -> None:
@@ -122,9 +122,9 @@ class AuditQueue:
     async def run(self) -> None:
         """Writes until it is cancelled; what is left then is for `close`."""
         while True:
-            is_trying, now = self._is_away, self._own.round
+            is_trying, now = self.is_away, self._own.round
             try:
-                if self._is_away or self._trail is None:
+                if self.is_away or self._trail is None:
                     await self._come_back()
                 elif self._line.is_wanted.is_set():
                     await self._write(self._trail)
@@ -177,7 +177,7 @@ class AuditQueue:
         await self._replay(trail)  # the last to be waited for: nothing may come to lie there after it
         was_away, self.problem, self._is_outage = bool(self.problem), "", False
         if not self._own.must_begin:
-            self.head, self._is_away = head, False
+            self.head, self.is_away = head, False
         if was_away:
             log.info("the audit trail takes entries")
             self.on_back()
@@ -217,7 +217,7 @@ class AuditQueue:
             half = len(group) // 2
             await self._commit(trail, group[:half])
             return await self._commit(trail, group[half:])
-        self.head = self.head if self._is_away else head
+        self.head = self.head if self.is_away else head
         return self._acknowledge(group, before, is_ours=now == self._own.round)
 
     def _acknowledge(self, group: Sequence[Waiting], before: Head | None, *, is_ours: bool = True) -> None:
@@ -238,7 +238,7 @@ class AuditQueue:
 
     def _fail(self, error: KeyturnError) -> None:
         self.counts.failures += 1
-        self._is_away, self._is_outage, self._why = True, isinstance(error, ProviderError), audit_told.refusal(error)
+        self.is_away, self._is_outage, self._why = True, isinstance(error, ProviderError), audit_told.refusal(error)
         if self.problem != (problem := audit_told.told(error)):
             what = "so that changes are spooled" if self._spools else "so that nothing is changed"
             log.error("the audit trail takes no entry, %s: %s", what, problem)

@@ -19,8 +19,8 @@ class Trail(Protocol):
     counts: AuditCounts
 
     @property
-    def problem(self) -> str:
-        """Why it takes nothing; '' while it does."""
+    def is_away(self) -> bool:
+        """Whether it takes nothing, or was not looked at yet."""
 
     @property
     def lag(self) -> int:
@@ -32,7 +32,7 @@ class Trail(Protocol):
 
     @property
     def head(self) -> Head | None:
-        """Its end, where one is known."""
+        """Its end, where one is known; a term begins without."""
 
 
 def watch_audit(metrics: Metrics, trail: Trail, clock: Clock) -> None:
@@ -42,9 +42,13 @@ def watch_audit(metrics: Metrics, trail: Trail, clock: Clock) -> None:
         if outcome is not Outcome.SUCCESS:
             metrics.failed(action, str(outcome), reason if reason in _TOLD else OTHER)
 
+    last = 0.0
+
     def head_seq() -> float:
-        head = trail.head
-        return float(head.seq) if head else 0.0
+        nonlocal last
+        if (head := trail.head) is not None:
+            last = float(head.seq)
+        return last
 
     def signed_s() -> float:
         signed_at = counts.signed_at()
@@ -52,7 +56,7 @@ def watch_audit(metrics: Metrics, trail: Trail, clock: Clock) -> None:
 
     counts = trail.counts
     counts.ended = ended
-    metrics.watch(told.AUDIT_UP, lambda: float(not trail.problem))
+    metrics.watch(told.AUDIT_UP, lambda: float(not trail.is_away))
     metrics.watch(told.AUDIT_WAITING, lambda: float(trail.lag))
     metrics.watch(told.AUDIT_OLDEST, lambda: trail.oldest_s)
     metrics.watch(told.AUDIT_HEAD, head_seq)

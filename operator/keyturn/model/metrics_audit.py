@@ -7,7 +7,7 @@ from keyturn.model.metric import Alert, Metric, Severity, Sort
 AUDIT_UP: Final = Metric(
     "keyturn_audit_up",
     Sort.GAUGE,
-    "1 while the audit trail takes entries, else 0.",
+    "1 while the audit trail takes entries, else 0, as before it was looked at.",
     (
         Alert(
             "KeyturnAuditDown",
@@ -62,8 +62,8 @@ AUDIT_HEAD: Final = Metric(
     (
         Alert(
             "KeyturnAuditHeadFell",
-            # Over all pods, as a restore means a new one; of whoever leads, as another one may know an older end.
-            "max by (namespace, job) (keyturn_audit_head_seq > 0 and keyturn_is_leader == 1) "
+            # Over all pods, as a restore means a new one; of whoever leads and has looked, as another one may know an older end.
+            "max by (namespace, job) (keyturn_audit_head_seq > 0 and keyturn_is_leader == 1 and keyturn_audit_up == 1) "
             "< max by (namespace, job) (max_over_time(keyturn_audit_head_seq[1d]))",
             Severity.PAGE,
             "The audit trail is shorter than it was within a day",
@@ -73,14 +73,15 @@ AUDIT_HEAD: Final = Metric(
         ),
         Alert(
             "KeyturnAuditGrows",
-            "delta(keyturn_audit_head_seq[1h]) > 200000 and keyturn_audit_head_seq offset 1h > 0",
+            "delta(keyturn_audit_head_seq[1h]) > 200000 and keyturn_audit_head_seq offset 1h > 0 and keyturn_is_leader offset 1h == 1",
             Severity.TICKET,
             "{{ $value }} rows were added to the audit trail in an hour",
             "keyturn audit query --since 5m says whose they are: mostly somebody makes or changes objects in a loop. Look at the room on "
             "the database's disk; keyturn audit prune moves the oldest rows out of it.",
         ),
     ),
-    more="0 on a replica that has written no row, and where the trail is kept as log lines. While a replica runs it never falls.",
+    more="On a replica that stands by it stays as at its start, or the end of its last term. 0 before the first look, and where the trail "
+    "is kept as log lines. While a replica runs it never falls, unless rows are lost.",
 )
 
 AUDIT_FAILURES: Final = Metric(
