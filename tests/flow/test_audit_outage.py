@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from builders import managed, msec, order, secret, staged, target_ref
+from builders import entry, managed, msec, order, secret, staged, target_ref
 from keyturn.decide import summary
 from keyturn.flow.check import wake_refused
 from keyturn.model.audit import AuditEntry
@@ -54,6 +54,21 @@ async def test_a_secret_is_brought_back_with_the_bytes_that_it_had_and_nothing_i
     stage.audit.is_down_for = lambda _: False
     await stage.passes(2 * 3600)
     assert stage.data(SECRET) == {"password": "kt-canary-2"}, "the change that waited is made"
+
+
+@pytest.mark.parametrize("story", [drift, vanish], ids=lambda s: s.__name__)
+@staged
+async def test_a_key_that_is_not_at_the_source_hinders_no_repair_where_the_order_goes_without_it(stage: Stage, story) -> None:  # type: ignore[no-untyped-def]  # one of both
+    stage.cluster.put(managed("app-db", order("password", entry("region", default="eu"), entry("note", optional=True))))
+    stage.start()
+    await stage.quiet()
+    written = stage.data(SECRET)
+    assert written == {"password": "kt-canary-1", "region": "eu"}
+    stage.audit.is_down_for = is_no_repair
+    await stage.passes(2 * 3600)
+    await story(stage)
+    await stage.passes(60)
+    assert stage.data(SECRET) == written
 
 
 @pytest.mark.parametrize("story", [drift, vanish], ids=lambda s: s.__name__)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn.decide.refresh import Surveys
-from keyturn.model.errors import AuthFailed, ProviderError, Throttled, Unavailable
+from keyturn.model.errors import AuthFailed, NotFound, ProviderError, Throttled, Unavailable
 from keyturn.model.ids import ObjectRef
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.objects import ProviderObject
@@ -109,9 +109,11 @@ class Shelf:
         return gone
 
     def kept(self, refs: Collection[SourceRef]) -> dict[SourceRef, Answer] | None:
-        """What was read of these, however long ago; None where it is not all there any more, or was no value."""
-        found = {ref: held.answer for ref in refs if (held := self.held.get(ref)) is not None and isinstance(held.answer, Value)}
-        return dict(found) if len(found) == len(set(refs)) else None
+        """What was read of these, however long ago, absences too; None where it is not all there any more, or no value at all."""
+        held = (self.held.get(ref) for ref in refs)
+        found = {ref: each.answer for ref, each in zip(refs, held, strict=True) if each and isinstance(each.answer, Value | NotFound)}
+        has_value = any(isinstance(answer, Value) for answer in found.values())
+        return dict(found) if has_value and len(found) == len(set(refs)) else None
 
     def let_pass(self, now: float) -> list[SourceRef]:
         """Lets go, and names, values that nobody wants to have refreshed, once nobody new can share them."""
