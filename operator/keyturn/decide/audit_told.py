@@ -12,7 +12,8 @@ from keyturn.model.errors import KeyturnError, ProviderError
 ALARMS: Final[dict[type[KeyturnError], str]] = {each: each.__name__ for each in (AuditTruncated, AuditKeyLost, AuditTampered)}
 """What no waiting mends, by the word that a warning has for it."""
 
-_COMMAND: Final = re.compile(r"\bkeyturn [a-z]")
+_FOR_OPERATORS: Final = re.compile(r"\bkeyturn [a-z]|\bpg_terminate_backend\b")
+"""Commands of ours, and who holds up the database, which only somebody with access to it can end."""
 
 
 def told(error: KeyturnError) -> str:
@@ -23,7 +24,7 @@ def told(error: KeyturnError) -> str:
 
 def refusal(error: KeyturnError) -> str:
     """What whoever asked is refused with: of an outage what it is, since that passes; of all else whom to ask."""
-    if isinstance(error, ProviderError) and not _COMMAND.search(str(error)):
+    if isinstance(error, ProviderError) and not _FOR_OPERATORS.search(str(error)):
         return str(error)
     word = ALARMS.get(type(error), "")
     return (

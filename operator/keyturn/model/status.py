@@ -46,7 +46,7 @@ REASONS: Mapping[str, Reason] = {
     "SourceDeleted": Reason(_R, 30, "Create the secrets again, or delete the ManagedSecret."),
     "SourceDisabled": Reason(_R, 60, "Enable the secret at the provider; the last good value stays meanwhile."),
     "SourceInvalid": Reason(_R, 30, "Correct what the provider holds, or key, version, property and decodingStrategy in the spec."),
-    "Stale": Reason(_R, 5, "Bring the provider back; the Secret holds its last good value."),
+    "Stale": Reason(_R, 5, "Mend what is said here; the Secret holds its last good value."),
     "ProviderUnavailable": Reason(_R, 2, "Check that the provider runs and can be reached from the operator."),
     "Throttled": Reason(_R, 1, "Wait, or raise the provider's limits or the refreshInterval.", retry_max_s=10),
     "AccessDenied": Reason(_R, 15, "Give the provider's identity the right to read these keys."),

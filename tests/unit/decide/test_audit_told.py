@@ -26,9 +26,10 @@ def test_what_a_person_has_to_mend_begins_with_its_word_for_them_and_names_them_
         AuditUnavailable("/var/lib/keyturn/audit.spool cannot be written"),
         AccessDenied("the database does not let this user do it; run keyturn db upgrade, which grants what is needed"),
         Unavailable(NO_TABLES),
+        Unavailable("another session holds its table fence: pid 7, user 'o'; let it end, or end it with pg_terminate_backend"),
     ],
 )
-def test_no_command_and_no_path_of_ours_is_told_to_others(error: KeyturnError) -> None:
+def test_nothing_that_is_for_whoever_has_the_database_is_told_to_others(error: KeyturnError) -> None:
     assert told(error) == str(error)
     assert refusal(error) == (
         "ask the operators of Keyturn: its audit trail takes no entry, so that nothing is changed, and its log says what helps"
