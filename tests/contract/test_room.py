@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-import ssl
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
 from contract.sources import until
-from contract.vaults import Rig
-from controlplane.servers import LOOPBACK
+from contract.vaults import Rig, all_hung_up, front
 from keyturn.model.errors import Unavailable
 from keyturn.model.material import SourceRef, Value
 from keyturn.model.vault import TokenLogin
@@ -106,44 +103,12 @@ async def test_who_gives_up_waiting_leaves_nothing_behind(*, is_served: bool):
     await asyncio.wait_for(second.claim(100), 1)
 
 
-class Large(BaseHTTPRequestHandler):
-    """The same large answer to whatever is asked for; who does not want it to its end may go."""
-
-    protocol_version = "HTTP/1.1"
-    timeout = 5
-
-    def do_GET(self) -> None:
-        try:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(BODY)))
-            self.end_headers()
-            self.wfile.write(BODY)
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-class Quiet(ThreadingHTTPServer):
-    request_queue_size = 128
-
-    def handle_error(self, *_: object) -> None:
-        """A connection that its client ended."""
-
-
 @pytest.fixture
-def large(rig: Rig) -> Iterator[str]:
+async def large(rig: Rig) -> AsyncIterator[str]:
     """The URL of a server whose every value is of 1.5 MB."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    rig.bao.authority.issue_cert(LOOPBACK).configure_cert(tls)
-    with Quiet((LOOPBACK, 0), Large) as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"https://{LOOPBACK}:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    async with front(rig.bao, lambda _: web.Response(body=BODY, content_type="application/json")) as made:
+        yield made.url
+    await all_hung_up()
 
 
 def guarded(rig: Rig, server: str, room: Room, tenant: str = "") -> Guard:

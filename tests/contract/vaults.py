@@ -148,6 +148,11 @@ async def asleep(bao: Bao) -> AsyncIterator[None]:
         yield
     finally:
         bao.resume()
+    await all_hung_up()
+
+
+async def all_hung_up() -> None:
+    """Waits for the last connection: whoever outlives the loop is reported, in whichever test comes next."""
     async with asyncio.timeout(30):
         while any(isinstance(each, Transport) and each._sock is not None for each in gc.get_objects()):  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.01)

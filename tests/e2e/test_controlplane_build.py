@@ -31,6 +31,14 @@ list*) echo false example/one; echo false example/two ;;
     ;;
 esac
 """
+BUILD = """
+import sys
+from controlplane import __main__, build
+build._WHEEL_SIZE = build._MODULES_SIZE = build._PACKAGE_SIZE = build._WORK_SIZE = 0
+sys.argv = ["controlplane", "build"]
+sys.exit(__main__.main())
+"""
+"""The command, on a disk that holds what a script makes, but maybe no build."""
 
 
 class Machine:
@@ -59,7 +67,7 @@ class Machine:
 
     def build(self, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "controlplane", "build"],
+            [sys.executable, "-c", BUILD],
             env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
