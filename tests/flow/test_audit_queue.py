@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from flow.trails import ENTRY, OFFICE, Trail, hurry, queue, until
+from keyturn.flow import audit_waiting
 from keyturn.flow.audit_queue import MOST
+from keyturn.flow.audit_waiting import MANY
 from keyturn.model.audit import AuditEntry, AuditRow, Head, Outcome
 from keyturn.model.errors import AuditUnavailable, Fenced, NotLeading, Unavailable
 
@@ -36,6 +38,22 @@ async def test_what_gathers_during_a_commit_is_the_next_group() -> None:
         trail.gate.set()
         await asyncio.gather(first, *others)
     assert trail.groups == [1, MOST, 7]
+
+
+async def test_behind_many_rows_the_next_ones_gather_and_behind_a_few_none_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_waiting, "GATHER_S", 1.0)
+    trail = Trail()
+    async with queue(trail) as made, asyncio.timeout(10):
+        for _ in range(20):
+            await made.intend(ENTRY)
+        assert trail.groups == [1] * 20
+        await asyncio.gather(*(made.intend(ENTRY) for _ in range(MANY)))
+        late = []
+        for _ in range(20):
+            late.append(asyncio.create_task(made.intend(ENTRY)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*late)
+    assert trail.groups == [*[1] * 20, MANY, 20]
 
 
 async def test_while_it_is_down_intents_are_refused_and_settlements_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""The audit trail of a process, written in groups: at once while it is idle, and what gathers during a commit is the next group.
+"""The audit trail of a process, written in groups: at once while it is idle, and what gathers meanwhile is the next group.
 
 An intent waits until it is on the disk; a settlement waits for nobody, and is kept until it is there. While the trail takes nothing,
 intents are refused, and so nothing is changed; what may be done all the same is kept in memory, or goes to a spool.
@@ -21,8 +21,7 @@ from keyturn.ports import Clock
 
 log = logging.getLogger("keyturn.audit")
 
-MOST: Final = 500
-"""Rows of one commit."""
+MOST: Final = 500  # rows of one commit
 KEPT: Final = 10_000
 """Rows that are kept in memory while the trail takes none."""
 RETRY_S: Final = 1.0
@@ -128,6 +127,7 @@ class AuditQueue:
                     await self._come_back()
                 elif self._line.is_wanted.is_set():
                     await self._write(self._trail)
+                    await self._line.gather()
                 elif self._own.has_unswept:
                     await self._own.sweep(self._trail)
                 else:

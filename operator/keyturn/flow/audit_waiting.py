@@ -5,9 +5,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from keyturn.model.audit import AuditRow, Outcome
 from keyturn.model.errors import AuditUnavailable, KeyturnError
+
+MANY: Final = 4
+GATHER_S: Final = 0.01
+"""A commit costs as much CPU as a dozen rows, and more where the machine is busy: so rows that come in numbers share one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +52,7 @@ class Line:
 
     rows: deque[Waiting] = field(default_factory=deque)
     is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_crowded: bool = False
 
     def put(self, each: Waiting) -> None:
         self.rows.append(each)
@@ -72,8 +78,14 @@ class Line:
     def taken(self, most: int) -> list[Waiting]:
         """The first of them, which are in the line no more."""
         group = [self.rows.popleft() for _ in range(min(most, len(self.rows)))]
+        self._is_crowded = len(group) >= MANY
         self._note()
         return group
+
+    async def gather(self) -> None:
+        """Where the last ones taken were many, waits a moment for the next."""
+        if self._is_crowded:
+            await asyncio.sleep(GATHER_S)
 
     def oldest_s(self, now: datetime) -> float:
         """For how many seconds the first has waited; may be asked by another thread."""
