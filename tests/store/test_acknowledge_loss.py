@@ -85,7 +85,10 @@ async def test_after_an_accepted_loss_each_end_is_told_as_it_is(place: Place, tm
     who = f"user={found.details['user']}, host={found.details['host']}"
     assert (code, told) == (0, f"7 {moment(found.at)} user/{os.getuid()} {ACCEPTED} audit trail -> {ends[2]}: success; {LOST}{who}\n")
     code, told = await keyturn(place, "verify", "--key", VKEY, "--anchor", str(ends[2]))
-    assert (code, "row 7 says that somebody accepted that, which counts where a checkpoint is signed of it" in told) == (1, True), told
+    assert (code, "row 7 says that somebody accepted that, which counts where a checkpoint of it is signed" in told) == (
+        1,
+        True,
+    ), told
     await made.append([row(f"new-{n}") for n in range(5)])
     assert await book.write(datetime.now(UTC) + timedelta(minutes=1)) is not None
     for name, is_lost in {"row-3": False, "row-6": False, "row-9": True}.items():

@@ -45,6 +45,20 @@ async def test_without_a_key_it_says_that_nothing_signed_was_looked_at(place: Pl
     assert "signatures were not checked: give the public key with --key" in told
 
 
+@pytest.mark.parametrize("rows", [5, 0])
+async def test_without_an_end_from_elsewhere_it_says_that_missing_rows_are_not_found(place: Place, rows: int, tmp_path: Path) -> None:
+    _, signed = await filled(place)
+    (tmp_path / "kept").write_text(signed[-1].note)
+    await unlocked(place)
+    await place.execute(f"DELETE FROM secret_access_log WHERE seq > {rows}")
+    await place.execute(f"DELETE FROM audit_checkpoints WHERE seq > {rows}")
+    code, told = await keyturn(place, "verify")
+    assert (code, "whether rows are missing from the end nobody can tell by the database alone" in told) == (0, True), told
+    for kept in (("--checkpoint", str(tmp_path / "kept"), "--key", VKEY), ("--anchor", str(signed[-1].checkpoint.head))):
+        code, told = await keyturn(place, "verify", *kept)
+        assert (code, f"row {rows + 1}: is missing" in told, "nobody can tell" in told) == (1, True, False), told
+
+
 async def test_the_private_key_gives_its_public_half(place: Place) -> None:
 
     seed = base64.b64encode(hashlib.sha256(b"ours").digest()).decode()

@@ -10,8 +10,13 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.note import KeyMalformed, VerifierKey
 from keyturn.model.sensitive import Sensitive
 
-ASK: Final = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath='{.data.vkey}'"
+_KEPT: Final = "kubectl -n keyturn-system get configmap keyturn-audit-head -o jsonpath="
+ASK: Final = f"{_KEPT}'{{.data.vkey}}'"
 """The command that tells the public key."""
+NO_END: Final = (
+    "whether rows are missing from the end nobody can tell by the database alone: give a checkpoint with --checkpoint, or an end with"
+    f" --anchor, that was kept elsewhere; the cluster keeps one: {_KEPT}'{{.data.note}}'"
+)
 CAME_ALONG: Final = "that key came with the checkpoint itself: it proves only as much as the file; compare it with the one that you know"
 
 _YAML: Final = re.compile(r"^(apiVersion|kind|data):", re.MULTILINE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keyturn.cli.audit_door import Anchor, database_url, given_keys, opened_trail, processors, progress
-from keyturn.cli.audit_evidence import ASK, CAME_ALONG, NoAuditKey, kept_notes, known_keys
+from keyturn.cli.audit_evidence import ASK, CAME_ALONG, NO_END, NoAuditKey, kept_notes, known_keys
 from keyturn.cli.audit_export import FILE
 from keyturn.cli.audit_prune import FOLDER, told_of_segments
 from keyturn.cli.audit_verify_file import told_of_file
@@ -107,6 +107,8 @@ async def _verify(
     told = list(_told(walk, unsettled, has_keys=holder is not None))
     moved = told_of_segments(proof.shelf, is_signed=bool(known or brought), is_followed=folder is not None)
     signed = _signed(proof, known, brought) if walk.at.seq else ()
+    if anchor is None and not notes:
+        told.append(NO_END)
     return [*told[:1], *moved, *signed, *told[1:]], _problem(proof, known or brought)
 
 
@@ -177,4 +179,4 @@ def _told(walk: Walk, open_intents: int, *, has_keys: bool) -> Iterator[str]:
     else:
         yield f"seals were not checked: give the master keys in {SECRET_KEY} or {SECRET_KEYS_FILE}"
     if open_intents:
-        yield f"{open_intents} intents are not settled: they are under way, or whoever made them ended; see keyturn audit query"
+        yield f"{open_intents} intents are not settled: under way, or whoever made them ended; see keyturn audit query --outcome open"

@@ -191,7 +191,7 @@ class Walk:
 
     def _unanchored(self, anchor: Head) -> Break:
         seq = self._accepting(self.at.seq)
-        unsigned = f"; row {seq} says that somebody accepted that, which counts where a checkpoint is signed of it" if seq else ""
+        unsigned = f"; row {seq} says that somebody accepted that, which counts where a checkpoint of it is signed by --key" if seq else ""
         if anchor.seq > self.at.seq:
             return Break(self.at.seq + 1, f"is missing, with all up to row {anchor.seq} that the anchor knows{unsigned}")
         return Break(anchor.seq, f"it is not the one that the anchor was taken of: the chain was made anew{unsigned}")
