@@ -108,12 +108,18 @@ class Shelf:
                 gone.append(ref)
         return gone
 
-    def kept(self, refs: Collection[SourceRef]) -> dict[SourceRef, Answer] | None:
-        """What was read of these, however long ago, absences too; None where it is not all there any more, or no value at all."""
-        held = (self.held.get(ref) for ref in refs)
-        found = {ref: each.answer for ref, each in zip(refs, held, strict=True) if each and isinstance(each.answer, Value | NotFound)}
-        has_value = any(isinstance(answer, Value) for answer in found.values())
-        return dict(found) if has_value and len(found) == len(set(refs)) else None
+    def kept(self, refs: Collection[SourceRef], needed: Collection[SourceRef]) -> dict[SourceRef, Answer] | None:
+        """What was read of these, however long ago; None where it is not all there any more. What is ``needed`` has to be a value."""
+        found: dict[SourceRef, Answer] = {}
+        for ref in refs:
+            match held.answer if (held := self.held.get(ref)) else None:
+                case Value() as answer:
+                    found[ref] = answer
+                case NotFound() as answer if ref not in needed:
+                    found[ref] = answer
+                case _:
+                    return None
+        return found
 
     def let_pass(self, now: float) -> list[SourceRef]:
         """Lets go, and names, values that nobody wants to have refreshed, once nobody new can share them."""

@@ -114,7 +114,8 @@ async def fetch(managed: Managed, order: Order, sources: Sources, world: World) 
                 *(world.refresher.fetch(sources[ref], keys, max_age_s=age, who=managed.ref, load=load) for ref, keys in refs.items())
             )
     except Unread:
-        kept = {ref: world.refresher.shelf(sources[ref]).kept(keys) for ref, keys in refs.items()}
+        needed = {entry.source for entry in order.entries if entry.default is None and not entry.optional}
+        kept = {ref: world.refresher.shelf(sources[ref]).kept(keys, needed) for ref, keys in refs.items()}
         if not _may_be_repaired(managed, order, world):
             raise
         answers = []
