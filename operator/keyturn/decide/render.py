@@ -43,10 +43,9 @@ def sources_of(order: Order) -> tuple[SourceStatus, ...]:
 
 
 def drawn_on(order: Order, material: Material) -> tuple[SourceStatus, ...]:
-    """The same by the versions that came, as the provider names them: '' where it names none, or the value is not there."""
-    found = dict.fromkeys((e.provider, e.source) for e in order.entries)
-    named = ((provider, ref.key, answer.version if isinstance(answer := material[provider, ref], Value) else "") for provider, ref in found)
-    return tuple(dict.fromkeys(SourceStatus(str(provider or DEFAULT_PROVIDER), key, version) for provider, key, version in named))
+    """Of these the ones that gave something, by the versions that came as the provider names them: '' where it names none."""
+    came = ((e, answer) for e in order.entries if isinstance(answer := material[e.provider, e.source], Value))
+    return tuple(dict.fromkeys(SourceStatus(str(e.provider or DEFAULT_PROVIDER), e.source.key, answer.version) for e, answer in came))
 
 
 def marks(managed: Managed, order: Order, controller_class: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -61,16 +61,18 @@ def synced(managed: Managed, order: Order, desired: Desired, live: Live, now: da
 
 def kept(managed: Managed, order: Order, live: Live, now: datetime) -> Status:
     """The status over a Secret that is ours and is left alone (refreshPolicy CreatedOnce)."""
-    versions = {(each.provider, each.key): each.version for each in managed.status.sources}
-    sources = tuple(dict.fromkeys(replace(each, version=versions.get((each.provider, each.key), "")) for each in sources_of(order)))
+    # Where there is a status it says what the Secret was made from; the spec may have changed since.
+    sources, count = managed.status.sources, managed.status.source_count
+    if not sources:
+        sources, count = (ordered := sources_of(order))[:LISTED], len(ordered)
     return replace(
         _observed(managed),
         conditions=_without_suspended(conditions(managed.status.conditions, managed.generation, "Synced", _is_in_sync(live), now)),
         revision=live.revision,
         last_change=live.annotations.get(CHANGED_AT_ANNOTATION, ""),
         target=managed.status.target or _target(live, live.fields_of(manager_of(managed.ref.name)).data, order),
-        sources=sources[:LISTED],
-        source_count=len(sources),
+        sources=sources,
+        source_count=count,
     )
 
 
