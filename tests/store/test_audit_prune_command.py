@@ -43,13 +43,13 @@ async def test_rows_are_moved_by_the_command_and_followed_again(place: Place, tm
     code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
     moved = await segments_of(place.database())
     stays = "row 11 and all after it stay: it was not asked for"
-    stays += "; rows before it in the same partition stay with it" if place.server else ""
+    stays += "; rows before it in the same partition stay with it, and the newest takes 100,000" if place.server else ""
     lines = [f"rows {each.first} to {each.last} are in {folder / each.name} (SHA-256 {each.digest.hex()})" for each in moved]
     assert (code, said) == (0, [*lines, stays])
     assert names(folder) == [each.name for each in moved]
     assert moved[-1].last == 10
     code, said = await keyturn(place, "prune", "--up-to", 10, "--to", folder, **owner)
-    assert (code, said) == (0, [stays])
+    assert (code, said) == (0, ["no row was moved", stays])
     code, said = await keyturn(place, "prune", "--keep", "3650d", "--to", folder, **owner)
     assert (code, "it is not older than what was asked for" in said[-1]) == (0, True), said
     _, [vkey] = await keyturn(place, "key", AUDIT_SIGNING_KEY=SEED)

@@ -57,6 +57,7 @@ def prune(*, before: datetime | None, keep_s: float | None, up_to: int | None, f
 async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
     from keyturn.store.audit import seal_key, trail_of
     from keyturn.store.audit_keys import take_audit_keys
+    from keyturn.store.audit_partitions import ROWS
     from keyturn.store.audit_prune import Pruning
     from keyturn.store.audit_thin import thin
 
@@ -86,9 +87,10 @@ async def _prune(wish: "Wish", folder: Path, now: datetime) -> Sequence[str]:
             raise NotTheOwner(
                 f"the database does not let this user move rows; log in with {OWNER_URL} as the owner of its tables"
             ) from None
-    whole = "" if database.is_sqlite else "; rows before it in the same partition stay with it"
+    whole = "" if database.is_sqlite else f"; rows before it in the same partition stay with it, and the newest takes {ROWS:,}"
     gone = [f"{thinned} checkpoints of days that are over for a week were taken out: later ones cover them"] if thinned else []
-    return [*(_line(each, folder) for each in moved), *gone, f"row {last + 1} and all after it stay: {why}{whole}"]
+    lines = [_line(each, folder) for each in moved] or ["no row was moved"]
+    return [*lines, *gone, f"row {last + 1} and all after it stay: {why}{whole}"]
 
 
 def _line(segment: "Segment", folder: Path) -> str:
