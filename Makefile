@@ -94,7 +94,7 @@ demo: setup ## From nothing to a Secret that follows its source, on a control pl
 run: setup ## A control plane and the operator until Ctrl-C; prints the kubeconfig and where the metrics are
 	@trap : INT; $(CONTROLPLANE) run $(CLUSTER) -- $(FLAGS) </dev/null
 
-bench: setup ## What a thousand objects cost, beside the budget: a table, and bench.json (or BENCH_JSON); twelve minutes
+bench: setup ## What a thousand objects cost, beside the budget: a table, and bench.json (or BENCH_JSON); a quarter of an hour
 	@$(CONTROLPLANE) build </dev/null
 	@PYTHONPATH=tests $(BIN)/python -m bench run --objects '$(N)' --runs '$(RUNS)' --provider '$(PROVIDER)' </dev/null
 

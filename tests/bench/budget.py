@@ -17,7 +17,6 @@ class Figure:
 
     ``by_provider``: other budgets for the providers of these names. ``is_wall``: depends on how busy the machine is.
     ``is_floor``: more is better. ``judged_from``: with fewer objects than that it is reported alone.
-    ``is_newer``: measurements that are kept may lack it.
     """
 
     key: str
@@ -28,7 +27,6 @@ class Figure:
     by_provider: Mapping[str, float] = field(default_factory=dict)
     is_wall: bool = False
     is_floor: bool = False
-    is_newer: bool = False
     judged_from: int = 0
     digits: int = 2
     eso_default: str = ""
@@ -70,7 +68,6 @@ FIGURES = (
         "of that for the audit trail in SQLite on a disk, ms per object",
         budget=0.6,
         judged_from=ENOUGH_FOR_CPU,
-        is_newer=True,
     ),
     Figure("operator_cpu_s_start", "operator CPU of a start without objects, s"),
     Figure(
@@ -122,9 +119,9 @@ FIGURES = (
     Figure("cold_start_s", "cold start, s", budget=10, aim=7, growth=10, is_wall=True, eso_default="107", eso_tuned="20.9"),
     Figure("first_secret_s", "start → first Secret with all waiting, s", budget=2, aim=1, is_wall=True, eso_default="0.8", eso_tuned="1.1"),
     Figure("restart_ready_s", "restart → ready with all unchanged, s", is_wall=True),
-    Figure("first_sync_p95_ms", "new object → its Secret p95, ms, 25 objects a second", is_wall=True, is_newer=True, digits=0),
-    Figure("first_sync_without_audit_p95_ms", "the same without an audit trail, ms", is_wall=True, is_newer=True, digits=0),
-    Figure("audit_first_sync_p95_ms", "what the audit trail adds to it, ms", budget=20, is_wall=True, is_newer=True, digits=0),
+    Figure("first_sync_p95_ms", "new object → its Secret p95, ms, 25 objects a second", is_wall=True, digits=0),
+    Figure("first_sync_without_audit_p95_ms", "the same without an audit trail, ms", is_wall=True, digits=0),
+    Figure("audit_first_sync_p95_ms", "what the audit trail adds to it, ms", budget=20, is_wall=True, digits=0),
     Figure("drift_p50_ms", "drift repair p50, ms, idle", budget=40, aim=20, is_wall=True, digits=0, eso_default="1,990", eso_tuned="27"),
     Figure("drift_p95_ms", "drift repair p95, ms, idle", budget=100, aim=45, is_wall=True, digits=0, eso_default="2,260", eso_tuned="45"),
     Figure(

@@ -66,9 +66,7 @@ def _page_row(figure: Figure, measurements: Sequence[Measurement]) -> str:
 
 
 def _shown(figure: Figure, m: Measurement) -> str:
-    value = m.figures.get(figure.key)
-    if value is None:
-        return _DASH
+    value = m.figures[figure.key]
     return f"**{_number(value, figure)}**{', over' if figure.is_over(value, m.objects, m.provider) else ''}"
 
 
