@@ -66,7 +66,9 @@ def _page_row(figure: Figure, measurements: Sequence[Measurement]) -> str:
 
 
 def _shown(figure: Figure, m: Measurement) -> str:
-    value = m.figures[figure.key]
+    value = m.figures.get(figure.key)
+    if value is None:  # of before there was this figure: it is to be measured anew too
+        return _DASH
     return f"**{_number(value, figure)}**{', over' if figure.is_over(value, m.objects, m.provider) else ''}"
 
 
